@@ -1,0 +1,110 @@
+//! How messages reach this pod, and leave it.
+//!
+//! # Delivery contract
+//! * A message published for a user after [`Backplane::subscribe`] resolved is handed to the [`Sink`] once, in the
+//!   order in which the backplane received it.
+//! * At most once: what is published while the link is down is lost here (history is what catches up), and
+//!   [`Sink::gap`] is called once the link is up again and everything is resubscribed.
+//! * The sink is called on the backplane's own task and must not block.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::protocol::{Payload, UserId};
+
+/// A future that owns what it needs, boxed so that [`Backplane`] can be a trait object.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Where received messages go: the hub, seen from here.
+pub trait Sink: Send + Sync + 'static {
+    /// Takes raw published bytes for a user. Called for every message, so it does not block or allocate needlessly.
+    fn deliver(&self, user: &str, payload: Vec<u8>);
+
+    /// The link was down and is back: anything published meanwhile was missed.
+    fn gap(&self);
+}
+
+/// How the backplane stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Never connected since the start; the pod is not ready.
+    Connecting,
+    /// Connected, and everything wanted is subscribed.
+    Up,
+    /// Was connected once and is not now, or is not yet resubscribed. Connections stay.
+    Down,
+}
+
+/// Why a subscription or a publication failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BackplaneError {
+    /// No link at this moment.
+    #[error("the backplane is not connected")]
+    Unavailable,
+    /// No answer within the bound.
+    #[error("the backplane did not answer in time")]
+    Timeout,
+    /// The server answered with an error; its text is for the log only.
+    #[error("the backplane refused: {0}")]
+    Refused(String),
+}
+
+/// Where a message went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Published {
+    /// Position in history; `None` (null) while there is none.
+    pub id: Option<u64>,
+    /// Pods with a connection of the user.
+    pub subscribers: u64,
+}
+
+/// One connection's interest in a user's messages. Interest is counted; the user's channel is left when the last one
+/// is dropped.
+pub struct Subscription {
+    user: UserId,
+    owner: Arc<dyn Release>,
+}
+
+/// Takes interest back; implemented by each backplane's table of users.
+pub(crate) trait Release: Send + Sync {
+    fn release(&self, user: &UserId);
+}
+
+impl Subscription {
+    pub(crate) fn new(user: UserId, owner: Arc<dyn Release>) -> Self {
+        Self { user, owner }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.owner.release(&self.user);
+    }
+}
+
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription").field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+/// The way messages come and go.
+pub trait Backplane: Send + Sync + 'static {
+    /// Resolves once the user's messages are sure to arrive. The caller bounds the wait; dropping the future gives
+    /// the interest back.
+    fn subscribe(&self, user: UserId) -> BoxFuture<'_, Result<Subscription, BackplaneError>>;
+
+    /// Publishes one message.
+    fn publish(&self, user: UserId, payload: Payload) -> BoxFuture<'_, Result<Published, BackplaneError>>;
+
+    /// Publishes all of them, or none; answers in their order.
+    fn publish_all(
+        &self,
+        messages: Vec<(UserId, Payload)>,
+    ) -> BoxFuture<'_, Result<Vec<Published>, BackplaneError>>;
+
+    /// How it stands now.
+    fn status(&self) -> Status;
+}

@@ -1,0 +1,23 @@
+use super::Secret;
+
+/// How messages reach this pod.
+#[derive(Debug, Clone)]
+pub struct BackplaneConfig {
+    /// `REDIS_URL` (`redis://`, `rediss://`); unset is the in-process backplane, for one pod.
+    pub redis_url: Option<Secret>,
+    /// What stands before the user id in a channel's name (`WEBSOCKET_CHANNEL_PREFIX`).
+    pub channel_prefix: String,
+}
+
+impl Default for BackplaneConfig {
+    fn default() -> Self {
+        Self { redis_url: None, channel_prefix: "ws:".to_owned() }
+    }
+}
+
+/// How back ends publish over HTTP.
+#[derive(Debug, Clone, Default)]
+pub struct PublishConfig {
+    /// `API_KEY`; without it the publish API is 404.
+    pub api_key: Option<Secret>,
+}

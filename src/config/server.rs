@@ -1,0 +1,89 @@
+/// What kind of place the service runs in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Environment {
+    /// A developer's machine: a missing key is made up, `/` serves a page to try things with.
+    #[default]
+    Development,
+    /// Automated tests.
+    Testing,
+    /// Like production, but for the rules on keys.
+    Staging,
+    /// Refuses to start with a missing, example or short key.
+    Production,
+}
+
+/// Which browsers may connect, by their `Origin`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AllowedOrigins {
+    /// `*`: any.
+    Any,
+    /// These, compared as a whole (scheme, host and port) without regard to ASCII case.
+    List(Vec<String>),
+}
+
+/// What happens to a connection beyond the user's limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UserLimitPolicy {
+    /// The new one is closed with 4000.
+    #[default]
+    Reject,
+    /// The user's oldest one is closed with 4000.
+    EvictOldest,
+}
+
+/// Ports, origins, how refusals are told.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// Address both listeners bind (`HOST`).
+    pub host: std::net::IpAddr,
+    /// Public port (`PORT`); 0 picks a free one.
+    pub port: u16,
+    /// Cluster-internal port (`ADMIN_PORT`); 0 picks a free one.
+    pub admin_port: u16,
+    /// `ALLOWED_ORIGINS`.
+    pub allowed_origins: AllowedOrigins,
+    /// `REJECT_WITH=http`: a refused token is answered 401 instead of an upgrade and close 1008.
+    pub reject_with_http: bool,
+    /// `PUBLIC_METRICS`: whether the public port serves `/metrics` too.
+    pub public_metrics: bool,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            host: std::net::Ipv4Addr::UNSPECIFIED.into(),
+            port: 8004,
+            admin_port: 9004,
+            allowed_origins: AllowedOrigins::List(vec!["http://localhost:3000".to_owned()]),
+            reject_with_http: false,
+            public_metrics: true,
+        }
+    }
+}
+
+/// How many connections, and how fast. `None` is no limit.
+#[derive(Debug, Clone)]
+pub struct LimitsConfig {
+    /// Connections of this pod (`MAX_CONNECTIONS`).
+    pub connections: usize,
+    /// Connections of one user on this pod (`MAX_CONNECTIONS_PER_USER`).
+    pub per_user: usize,
+    /// `MAX_CONNECTIONS_PER_USER_POLICY`.
+    pub per_user_policy: UserLimitPolicy,
+    /// Connections from one address on this pod (`MAX_CONNECTIONS_PER_ADDRESS`); unset or 0 is no limit.
+    pub per_address: Option<usize>,
+    /// Upgrades a second on this pod (`HANDSHAKES_PER_SECOND`), with bursts of as many; unset or 0 is no limit.
+    pub handshakes_per_second: Option<u32>,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            per_user: 5,
+            per_user_policy: UserLimitPolicy::Reject,
+            per_address: None,
+            handshakes_per_second: None,
+        }
+    }
+}

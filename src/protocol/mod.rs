@@ -1,0 +1,14 @@
+//! What travels, as plain types: ids, payloads, close codes, error codes and sizes. No I/O here.
+
+mod close;
+mod error;
+mod error_code;
+mod ids;
+pub mod limits;
+mod payload;
+
+pub use close::{CLOSE_CODES, Close, CloseCode, CloseRow};
+pub use error::ServiceError;
+pub use error_code::{ERROR_CODES, ErrorCode, ErrorRow};
+pub use ids::{ConnectionId, CorrelationId, IdError, UserId};
+pub use payload::{Envelope, Payload, PayloadError};
