@@ -17,6 +17,7 @@ pub mod app;
 pub mod config;
 pub mod drain;
 pub mod metrics;
+pub mod rate_limit;
 pub mod readiness;
 pub mod signal;
 pub mod telemetry;

@@ -1,1 +1,208 @@
-//! hub
+//! Who is connected to this pod, in shards, and how a message finds them.
+
+mod connection;
+mod shard;
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::config::{OutboxConfig, UserLimitPolicy};
+use crate::metrics::Metrics;
+use crate::protocol::{Close, Envelope, ErrorCode, UserId};
+use crate::session::Push;
+
+pub use connection::Connection;
+use shard::Shard;
+
+/// Shards for each core: enough that two cores seldom meet at one lock.
+const SHARDS_PER_CORE: usize = 16;
+
+/// The user has as many connections as are allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the user has {limit} connections, which is the limit")]
+pub struct TooMany {
+    /// `MAX_CONNECTIONS_PER_USER`.
+    pub limit: usize,
+}
+
+/// How many connections a user may have here, and what happens to the next one.
+#[derive(Debug, Clone, Copy)]
+pub struct UserLimit {
+    /// Most connections of one user on this pod.
+    pub connections: usize,
+    /// What happens beyond it.
+    pub policy: UserLimitPolicy,
+}
+
+/// All connections of this pod, by user.
+///
+/// A shard's lock is held for a look-up, an insertion or a push into a few outboxes; never over an await or a log line.
+#[derive(Debug)]
+pub struct Hub {
+    shards: Box<[Mutex<Shard>]>,
+    hasher: RandomState,
+    connections: AtomicUsize,
+    users: AtomicUsize,
+    emptied: Notify,
+}
+
+/// Keeps a connection in the hub for as long as it lives.
+#[derive(Debug)]
+pub struct Registration {
+    hub: Arc<Hub>,
+    user: UserId,
+    connection: Arc<Connection>,
+}
+
+impl Hub {
+    /// An empty hub, with shards for this machine's cores.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let shards = (cores * SHARDS_PER_CORE).next_power_of_two();
+        Arc::new(Self {
+            shards: (0..shards).map(|_| Mutex::default()).collect(),
+            hasher: RandomState::new(),
+            connections: AtomicUsize::new(0),
+            users: AtomicUsize::new(0),
+            emptied: Notify::new(),
+        })
+    }
+
+    /// Adds a connection; from now on the user's messages gather in its outbox.
+    ///
+    /// # Errors
+    /// [`TooMany`] when the user is at the limit and the policy is to reject. With `evict_oldest` the user's oldest
+    /// connection is told to close with 4000 instead.
+    pub fn register(
+        self: &Arc<Self>,
+        user: UserId,
+        connection: Connection,
+        limit: UserLimit,
+    ) -> Result<Registration, TooMany> {
+        let connection = Arc::new(connection);
+        let mut evicted = None;
+        {
+            let mut shard = self.shard(user.as_str()).lock();
+            let open = shard.of(user.as_str());
+            if open.len() >= limit.connections {
+                match limit.policy {
+                    UserLimitPolicy::Reject => return Err(TooMany { limit: limit.connections }),
+                    UserLimitPolicy::EvictOldest => evicted = shard.take_oldest(user.as_str()),
+                }
+            }
+            // An evicted one leaves its place now, and is counted until its session ends.
+            if shard.add(&user, Arc::clone(&connection)) {
+                self.users.fetch_add(1, Ordering::Relaxed);
+            }
+            self.connections.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Some(oldest) = evicted {
+            oldest.outbox.close(Close::of(ErrorCode::QuotaExceeded, "Replaced by a newer one"));
+        }
+        Ok(Registration { hub: Arc::clone(self), user, connection })
+    }
+
+    /// Puts a message into the outbox of each of the user's connections; returns how many took it.
+    pub fn deliver(
+        &self,
+        user: &str,
+        envelope: &Arc<Envelope>,
+        bounds: &OutboxConfig,
+        metrics: &Metrics,
+    ) -> usize {
+        let shard = self.shard(user).lock();
+        let offered =
+            shard.of(user).iter().map(|connection| connection.outbox.offer(envelope, bounds, metrics));
+        offered.filter(|push| matches!(push, Push::Queued | Push::DroppedOldest { queued: true, .. })).count()
+    }
+
+    /// Whether the user has a connection here.
+    #[must_use]
+    pub fn has(&self, user: &str) -> bool {
+        !self.shard(user).lock().of(user).is_empty()
+    }
+
+    /// The user's connections here, oldest first.
+    #[must_use]
+    pub fn connections_of(&self, user: &str) -> Vec<Arc<Connection>> {
+        self.shard(user).lock().of(user).to_vec()
+    }
+
+    /// Every connection here, in no order.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Connection>> {
+        self.shards.iter().flat_map(|shard| shard.lock().all()).collect()
+    }
+
+    /// How many connections are registered.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Whether nobody is connected.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many users have a connection here.
+    #[must_use]
+    pub fn users(&self) -> usize {
+        self.users.load(Ordering::Relaxed)
+    }
+
+    /// Resolves once nobody is connected.
+    pub async fn emptied(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            if self.is_empty() {
+                return;
+            }
+            emptied.await;
+        }
+    }
+
+    fn shard(&self, user: &str) -> &Mutex<Shard> {
+        // The high bits, for the shard's own map uses the low ones. The number of shards is a power of two.
+        let hash = self.hasher.hash_one(user);
+        let bits = self.shards.len().trailing_zeros();
+        let index = hash.checked_shr(u64::BITS - bits).unwrap_or(0);
+        &self.shards[usize::try_from(index).unwrap_or(0)]
+    }
+}
+
+impl Registration {
+    /// The connection.
+    #[must_use]
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Whose it is.
+    #[must_use]
+    pub fn user(&self) -> &UserId {
+        &self.user
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let last_of_user =
+            self.hub.shard(self.user.as_str()).lock().remove(self.user.as_str(), self.connection.id);
+        if last_of_user {
+            self.hub.users.fetch_sub(1, Ordering::Relaxed);
+        }
+        if self.hub.connections.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.hub.emptied.notify_waiters();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -31,13 +31,15 @@ impl PayloadError {
     }
 }
 
-/// One published message on its way through this pod. Made once, shared by all of the user's connections.
+/// One message on its way through this pod. Made once, shared by all of the user's connections.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Envelope {
     /// The published text, byte for byte.
     pub payload: Payload,
     /// When it reached this pod; the start of the delivery latency.
     pub received: Instant,
+    /// A frame of the service's own (an echo), which metrics do not count as a message.
+    pub own: bool,
 }
 
 impl Envelope {
@@ -50,7 +52,13 @@ impl Envelope {
             return Err(PayloadError::TooLarge { limit });
         }
         let payload = Payload::try_from(bytes).map_err(|_| PayloadError::NotUtf8)?;
-        Ok(Arc::new(Self { payload, received: Instant::now() }))
+        Ok(Arc::new(Self { payload, received: Instant::now(), own: false }))
+    }
+
+    /// Wraps a frame of the service's own.
+    #[must_use]
+    pub fn own(text: String) -> Arc<Self> {
+        Arc::new(Self { payload: Payload::from(text), received: Instant::now(), own: true })
     }
 
     /// Its length in bytes, as queues count it.

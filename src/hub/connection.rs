@@ -1,0 +1,26 @@
+use std::net::IpAddr;
+use std::time::SystemTime;
+
+use crate::protocol::ConnectionId;
+use crate::session::Outbox;
+
+/// One connection as the hub sees it.
+#[derive(Debug)]
+pub struct Connection {
+    /// Its id.
+    pub id: ConnectionId,
+    /// When its upgrade was accepted.
+    pub since: SystemTime,
+    /// The peer's address.
+    pub address: IpAddr,
+    /// Where its messages wait.
+    pub outbox: Outbox,
+}
+
+impl Connection {
+    /// A connection that opens now.
+    #[must_use]
+    pub fn new(address: IpAddr) -> Self {
+        Self { id: ConnectionId::random(), since: SystemTime::now(), address, outbox: Outbox::default() }
+    }
+}

@@ -1,0 +1,140 @@
+//! The declared metrics: one struct, a registry of its own, help texts that are the documentation.
+
+mod declare;
+mod labels;
+
+use prometheus::{Encoder, Histogram, IntCounter, IntGauge, TextEncoder};
+
+use declare::Declare;
+pub use declare::{Description, Family, Label};
+pub use labels::{ClosedWith, ConnectionStatus, FailedMessage, TokenResult};
+
+/// Content type of [`Metrics::encode`].
+pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
+
+/// Seconds from half a millisecond (a delivery on an idle pod) to 10 s (a backplane that hardly answers).
+const LATENCY: &[f64] =
+    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// Seconds from one (a page that was left at once) to a week.
+const LIFETIME: &[f64] = &[1.0, 10.0, 60.0, 300.0, 1_800.0, 3_600.0, 21_600.0, 86_400.0, 604_800.0];
+/// Bytes from a bare event to the default `MAX_MESSAGE_BYTES`.
+const SIZE: &[f64] = &[64.0, 256.0, 1_024.0, 4_096.0, 16_384.0, 65_536.0];
+
+/// Every metric of the server. Handles are held, so that counting needs no lookup.
+#[expect(missing_docs, reason = "each is described where it is declared, in `Metrics::new`")]
+pub struct Metrics {
+    pub active_connections: IntGauge,
+    pub connections: Family<ConnectionStatus>,
+    pub closes: Family<ClosedWith>,
+    pub connection_duration: Histogram,
+    pub messages_sent: IntCounter,
+    pub messages_failed: Family<FailedMessage>,
+    pub message_size: Histogram,
+    pub delivery_latency: Histogram,
+    pub outbox_bytes: IntGauge,
+    pub jwt_validation: Family<TokenResult>,
+    pub subscription_duration: Histogram,
+    pub backplane_up: IntGauge,
+    pub draining: IntGauge,
+    pub drain_remaining: IntGauge,
+    pub drain_forced: IntCounter,
+    declared: Declare,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Declares and registers all of them.
+    #[must_use]
+    #[rustfmt::skip]
+    pub fn new() -> Self {
+        let mut d = Declare::default();
+        Self {
+            active_connections: d.gauge("websocket_active_connections", "Open connections of this pod."),
+            connections: d.family("websocket_connections_total", "Upgrades accepted and rejected, and accepted connections closed."),
+            closes: d.family("websocket_closes_total", "Accepted connections closed, by close code; 1000 is any close the client began, 1006 one lost without a close frame."),
+            connection_duration: d.histogram("websocket_connection_duration_seconds", LIFETIME, "How long accepted connections lasted."),
+            messages_sent: d.counter("websocket_messages_sent_total", "Published messages written to a connection, once for each connection; frames of the service's own are not counted."),
+            messages_failed: d.family("websocket_messages_failed_total", "Published messages that did not reach a connection, or were not accepted from a publisher."),
+            message_size: d.histogram("websocket_message_size_bytes", SIZE, "Payload of published messages that arrived at this pod, once a message."),
+            delivery_latency: d.histogram("websocket_delivery_latency_seconds", LATENCY, "From a message's arrival at this pod to its write to a connection's socket."),
+            outbox_bytes: d.gauge("websocket_outbox_bytes", "Payload bytes that wait in the outboxes of this pod's connections."),
+            jwt_validation: d.family("jwt_validation_total", "Tokens looked at."),
+            subscription_duration: d.histogram("redis_subscription_duration_seconds", LATENCY, "From SUBSCRIBE to its confirmation."),
+            backplane_up: d.gauge("websocket_backplane_up", "1 while the backplane is connected and everything wanted is subscribed, else 0."),
+            draining: d.gauge("websocket_draining", "1 once the pod drains, else 0."),
+            drain_remaining: d.gauge("websocket_drain_remaining", "Connections still to be closed by a drain; 0 when none is under way."),
+            drain_forced: d.counter("websocket_drain_forced_total", "Connections cut at the drain's deadline or by its fast path."),
+            declared: d,
+        }
+    }
+
+    /// What is declared, for the documentation.
+    #[must_use]
+    pub fn descriptions(&self) -> &[Description] {
+        &self.declared.descriptions
+    }
+
+    /// The text exposition of all metrics.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let mut out = Vec::with_capacity(16 * 1024);
+        // Writing to memory does not fail, and every family was checked when it was registered.
+        let _ = TextEncoder::new().encode(&self.declared.registry.gather(), &mut out);
+        String::from_utf8(out).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::CloseCode;
+
+    /// The names and labels that the platform's dashboards use.
+    const CONTRACT: &[&str] = &[
+        "websocket_active_connections 0",
+        "websocket_connections_total{status=\"accepted\"} 0",
+        "websocket_connections_total{status=\"rejected\"} 0",
+        "websocket_connections_total{status=\"closed\"} 0",
+        "websocket_messages_sent_total 0",
+        "websocket_messages_failed_total{error_type=\"outbox_full\"} 0",
+        "websocket_connection_duration_seconds_count 0",
+        "websocket_message_size_bytes_count 0",
+        "jwt_validation_total{result=\"success\"} 0",
+        "jwt_validation_total{result=\"expired\"} 0",
+        "jwt_validation_total{result=\"invalid\"} 0",
+        "redis_subscription_duration_seconds_count 0",
+        "websocket_draining 0",
+        "websocket_delivery_latency_seconds_count 0",
+        "websocket_outbox_bytes 0",
+        "websocket_closes_total{code=\"1006\"} 0",
+        "websocket_drain_remaining 0",
+        "websocket_drain_forced_total 0",
+        "websocket_backplane_up 0",
+    ];
+
+    #[test]
+    fn the_contract_s_series_are_there_from_the_start() {
+        let text = Metrics::new().encode();
+        for line in CONTRACT {
+            assert!(text.lines().any(|l| l == *line), "no line {line:?}");
+        }
+    }
+
+    #[test]
+    fn a_close_code_has_its_own_series() {
+        let metrics = Metrics::new();
+        for &code in ClosedWith::ALL {
+            metrics.closes.of(code).inc();
+        }
+        metrics.closes.of(ClosedWith::Code(CloseCode::SlowConsumer)).inc();
+        let text = metrics.encode();
+        assert!(text.contains("websocket_closes_total{code=\"4002\"} 2"));
+        assert!(text.contains("websocket_closes_total{code=\"4004\"} 1"));
+        assert!(text.contains("websocket_closes_total{code=\"1006\"} 1"));
+    }
+}

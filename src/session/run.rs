@@ -1,0 +1,203 @@
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::closing;
+use super::machine::{Action, Machine};
+use super::outbox::{Outbox, Waiting, Wanted, signed};
+use super::transport::{Incoming, Outgoing, Transport, TransportError};
+use crate::config::SessionConfig;
+use crate::metrics::{ClosedWith, Metrics};
+use crate::protocol::{Close, CloseCode, CorrelationId, Envelope};
+
+/// What a session shares with all others, and the id its close frame carries.
+#[derive(Clone, Copy)]
+#[expect(missing_debug_implementations, reason = "borrowed parts that have no use in a log")]
+pub struct Surroundings<'a> {
+    /// The connection's queue.
+    pub outbox: &'a Outbox,
+    /// The settings.
+    pub config: &'a SessionConfig,
+    /// Where messages are counted.
+    pub metrics: &'a Metrics,
+    /// The upgrade's correlation id.
+    pub correlation_id: CorrelationId,
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// The code that metrics and logs show.
+    pub with: ClosedWith,
+    /// Our reason, when the service closed.
+    pub close: Option<Close>,
+}
+
+/// What a session waits for.
+enum Event {
+    Frame(Incoming),
+    Failed(TransportError),
+    Queued(Waiting),
+    Deadline,
+}
+
+/// Runs a connection until it ends, whoever ends it. Dropping the future
+/// drops the connection without a close frame.
+pub async fn run<T: Transport>(mut transport: T, mut machine: Machine, around: Surroundings<'_>) -> Ended {
+    let config = around.config;
+    let mut timer = pin!(sleep_until(machine.deadline(config)));
+    let mut wait = Wait { flushing: false, frame_last: false, closing: false, threshold: 1 };
+    let ending = loop {
+        let event = poll_fn(|cx| wait.poll(&mut transport, around.outbox, timer.as_mut(), cx)).await;
+        wait.frame_last = matches!(event, Event::Frame(_));
+        let action = match event {
+            Event::Frame(frame) => machine.on_frame(config, frame, Instant::now()),
+            Event::Failed(error) => Machine::on_error(error).map_or(Action::Lost, Action::Close),
+            Event::Queued(waiting) => {
+                wait.closing = waiting.closing;
+                machine.on_queued(config, waiting.messages, waiting.closing, Instant::now())
+            }
+            Event::Deadline => machine.on_deadline(config, Instant::now()),
+        };
+        let done = match action {
+            Action::Nothing => None,
+            Action::Reply(text) => {
+                around.outbox.offer(&Envelope::own(text), &config.outbox, around.metrics);
+                None
+            }
+            Action::Ping => {
+                wait.flushing = true;
+                transport.start_send(Outgoing::Ping).is_err().then_some(Ending::Lost)
+            }
+            Action::Write => {
+                wait.flushing = true;
+                let written = poll_fn(|cx| Poll::Ready(write_batch(&mut transport, around, cx))).await;
+                machine.on_written();
+                match written {
+                    Ok(()) => around.outbox.take_close(false).map(Ending::Close),
+                    Err(_) => Some(Ending::Lost),
+                }
+            }
+            Action::GiveUp => around.outbox.take_close(true).map(Ending::Close),
+            Action::Close(close) => Some(Ending::Close(close)),
+            Action::Leave => Some(Ending::Left),
+            Action::Lost => Some(Ending::Lost),
+        };
+        if let Some(ending) = done {
+            break ending;
+        }
+        wait.threshold = machine.threshold(config);
+        let deadline = machine.deadline(config);
+        // Later deadlines are found out when the timer fires: moving it for each frame would cost more than that.
+        if deadline < timer.deadline() || timer.is_elapsed() {
+            timer.as_mut().reset(deadline);
+        }
+    };
+    around.outbox.shut(around.metrics);
+    match ending {
+        Ending::Close(close) => {
+            closing::close(&mut transport, &close, around.correlation_id, Some(around.outbox)).await;
+            Ended { with: ClosedWith::Code(close.code), close: Some(close) }
+        }
+        Ending::Left => {
+            closing::leave(&mut transport).await;
+            Ended { with: ClosedWith::Code(CloseCode::Normal), close: None }
+        }
+        Ending::Lost => Ended { with: ClosedWith::Lost, close: None },
+    }
+}
+
+enum Ending {
+    Close(Close),
+    Left,
+    Lost,
+}
+
+/// What the loop waits for at the moment.
+struct Wait {
+    /// Something was given to the transport and is not yet on the socket.
+    flushing: bool,
+    /// The last event was a frame: the queue has its turn, so that a chatty client cannot starve it.
+    frame_last: bool,
+    /// The outbox's reason to close is known.
+    closing: bool,
+    /// How many messages must wait before the queue is looked at.
+    threshold: usize,
+}
+
+impl Wait {
+    fn poll<T: Transport>(
+        &mut self,
+        transport: &mut T,
+        outbox: &Outbox,
+        timer: Pin<&mut Sleep>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Event> {
+        if timer.poll(cx).is_ready() {
+            return Poll::Ready(Event::Deadline);
+        }
+        if self.flushing {
+            match transport.poll_flush(cx) {
+                Poll::Ready(Ok(())) => self.flushing = false,
+                Poll::Ready(Err(error)) => return Poll::Ready(Event::Failed(error)),
+                Poll::Pending => {}
+            }
+        }
+        if self.frame_last {
+            if let Poll::Ready(event) = self.poll_queue(outbox, cx) {
+                return Poll::Ready(event);
+            }
+            return Self::poll_frame(transport, cx);
+        }
+        if let Poll::Ready(event) = Self::poll_frame(transport, cx) {
+            return Poll::Ready(event);
+        }
+        self.poll_queue(outbox, cx)
+    }
+
+    /// A socket that takes no more is not given more: the queue's bound then shows who reads too slowly.
+    fn poll_queue(&self, outbox: &Outbox, cx: &Context<'_>) -> Poll<Event> {
+        let wanted = match (self.flushing, self.closing) {
+            (false, _) => Wanted::Messages(self.threshold),
+            (true, false) => Wanted::Close,
+            (true, true) => Wanted::Abort,
+        };
+        outbox.poll(wanted, cx).map(Event::Queued)
+    }
+
+    fn poll_frame<T: Transport>(transport: &mut T, cx: &mut Context<'_>) -> Poll<Event> {
+        transport.poll_receive(cx).map(|received| match received {
+            Ok(frame) => Event::Frame(frame),
+            Err(error) => Event::Failed(error),
+        })
+    }
+}
+
+/// Gives the transport as many queued messages as one flush may hold, or as the socket takes.
+fn write_batch<T: Transport>(
+    transport: &mut T,
+    around: Surroundings<'_>,
+    cx: &mut Context<'_>,
+) -> Result<(), TransportError> {
+    let mut sent = 0;
+    let mut bytes = 0;
+    let now = Instant::now();
+    for _ in 0..around.config.batch_max_messages {
+        match transport.poll_ready(cx) {
+            Poll::Pending => break,
+            Poll::Ready(ready) => ready?,
+        }
+        let Some(envelope) = around.outbox.pop() else { break };
+        bytes += envelope.len();
+        transport.start_send(Outgoing::Text(envelope.payload.clone()))?;
+        if !envelope.own {
+            sent += 1;
+            around.metrics.delivery_latency.observe((now - envelope.received).as_secs_f64());
+        }
+    }
+    around.metrics.outbox_bytes.sub(signed(bytes));
+    around.metrics.messages_sent.inc_by(sent);
+    Ok(())
+}

@@ -1,0 +1,118 @@
+//! A connection whose client is the test: frames go in by hand, what the session sends is looked at, and the socket
+//! can refuse to take more.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::transport::{Incoming, Outgoing, Transport, TransportError};
+
+#[derive(Default)]
+struct State {
+    incoming: VecDeque<Result<Incoming, TransportError>>,
+    buffered: Vec<Outgoing>,
+    sent: Vec<Outgoing>,
+    flushes: usize,
+    blocked: bool,
+    wakers: Vec<Waker>,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    written: Notify,
+}
+
+/// The session's side.
+pub(super) struct Scripted(Arc<Shared>);
+
+/// The test's side.
+#[derive(Clone)]
+pub(super) struct Client(Arc<Shared>);
+
+pub(super) fn connection() -> (Scripted, Client) {
+    let shared = Arc::new(Shared::default());
+    (Scripted(Arc::clone(&shared)), Client(shared))
+}
+
+impl Client {
+    pub(super) fn sends(&self, frame: Incoming) {
+        self.change(|state| state.incoming.push_back(Ok(frame)));
+    }
+
+    pub(super) fn fails(&self, error: TransportError) {
+        self.change(|state| state.incoming.push_back(Err(error)));
+    }
+
+    /// The socket's buffer is full, or no longer.
+    pub(super) fn reads(&self, reads: bool) {
+        self.change(|state| state.blocked = !reads);
+    }
+
+    /// Everything that reached the socket so far.
+    pub(super) fn received(&self) -> Vec<Outgoing> {
+        self.0.state.lock().sent.clone()
+    }
+
+    pub(super) fn flushes(&self) -> usize {
+        self.0.state.lock().flushes
+    }
+
+    /// Waits until so many frames reached the socket.
+    pub(super) async fn has_received(&self, count: usize) -> Vec<Outgoing> {
+        loop {
+            let written = self.0.written.notified();
+            let received = self.received();
+            if received.len() >= count {
+                return received;
+            }
+            written.await;
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        let mut state = self.0.state.lock();
+        change(&mut state);
+        let wakers = std::mem::take(&mut state.wakers);
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Transport for Scripted {
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, TransportError>> {
+        let mut state = self.0.state.lock();
+        if let Some(frame) = state.incoming.pop_front() {
+            return Poll::Ready(frame);
+        }
+        state.wakers.push(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
+        if self.0.state.lock().blocked { self.poll_flush(cx) } else { Poll::Ready(Ok(())) }
+    }
+
+    fn start_send(&mut self, frame: Outgoing) -> Result<(), TransportError> {
+        self.0.state.lock().buffered.push(frame);
+        Ok(())
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
+        let mut state = self.0.state.lock();
+        if state.blocked {
+            state.wakers.push(cx.waker().clone());
+            return Poll::Pending;
+        }
+        if !state.buffered.is_empty() {
+            let buffered = std::mem::take(&mut state.buffered);
+            state.sent.extend(buffered);
+            state.flushes += 1;
+            self.0.written.notify_waiters();
+        }
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,96 @@
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use futures_util::{Sink, Stream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode as WireCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+
+use super::{Incoming, Outgoing, Transport, TransportError};
+
+/// Allocated by every connection as soon as it is open. Clients send pongs and short texts; longer frames make it grow.
+/// tungstenite's default is 128 KiB.
+const READ_BUFFER_BYTES: usize = 512;
+
+/// From how many buffered bytes on a frame is written at once instead of at the flush; not an allocation.
+const WRITE_THRESHOLD_BYTES: usize = 16 * 1024;
+
+/// What a client may send.
+#[derive(Debug, Clone, Copy)]
+pub struct WebSocketLimits {
+    /// Largest message, and largest frame, in bytes.
+    pub max_message_bytes: usize,
+}
+
+/// The real transport: a WebSocket over an upgraded stream. The one place that knows tungstenite's limits.
+#[derive(Debug)]
+pub struct WebSocket<S>(WebSocketStream<S>);
+
+impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
+    /// Takes over a stream after its 101, with the bytes that were read behind the request.
+    pub async fn accept(stream: S, read_ahead: Bytes, limits: WebSocketLimits) -> Self {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER_BYTES)
+            .write_buffer_size(WRITE_THRESHOLD_BYTES)
+            .max_message_size(Some(limits.max_message_bytes))
+            .max_frame_size(Some(limits.max_message_bytes));
+        Self(
+            WebSocketStream::from_partially_read(stream, read_ahead.into(), Role::Server, Some(config)).await,
+        )
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Transport for WebSocket<S> {
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, TransportError>> {
+        loop {
+            let frame = match ready!(Pin::new(&mut self.0).poll_next(cx)) {
+                Some(Ok(Message::Text(text))) => Incoming::Text(text),
+                Some(Ok(Message::Binary(_))) => Incoming::Binary,
+                Some(Ok(Message::Ping(_))) => Incoming::Ping,
+                Some(Ok(Message::Pong(_))) => Incoming::Pong,
+                Some(Ok(Message::Close(_))) => Incoming::Close,
+                // Not produced by reading, says tungstenite.
+                Some(Ok(Message::Frame(_))) => continue,
+                Some(Err(error)) => return Poll::Ready(Err(classify(&error))),
+                None => return Poll::Ready(Err(TransportError::Lost)),
+            };
+            return Poll::Ready(Ok(frame));
+        }
+    }
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
+        Pin::new(&mut self.0).poll_ready(cx).map_err(|error| classify(&error))
+    }
+
+    fn start_send(&mut self, frame: Outgoing) -> Result<(), TransportError> {
+        let message = match frame {
+            Outgoing::Text(text) => Message::Text(text),
+            Outgoing::Ping => Message::Ping(Bytes::new()),
+            Outgoing::Close(code, reason) => Message::Close(Some(CloseFrame {
+                code: WireCode::from(code),
+                reason: Utf8Bytes::from(reason),
+            })),
+        };
+        Pin::new(&mut self.0).start_send(message).map_err(|error| classify(&error))
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
+        Pin::new(&mut self.0).poll_flush(cx).map_err(|error| classify(&error))
+    }
+}
+
+fn classify(error: &Error) -> TransportError {
+    match error {
+        Error::Capacity(CapacityError::MessageTooLong { .. }) => TransportError::TooLarge,
+        Error::Utf8(_) => TransportError::InvalidUtf8,
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake | ProtocolError::SendAfterClosing) => {
+            TransportError::Lost
+        }
+        Error::Protocol(_) | Error::Capacity(_) => TransportError::Protocol,
+        _ => TransportError::Lost,
+    }
+}
