@@ -8,6 +8,7 @@ pub mod limits;
 mod payload;
 
 pub use close::{CLOSE_CODES, Close, CloseCode, CloseRow};
+pub(crate) use error::SERVICE;
 pub use error::ServiceError;
 pub use error_code::{ERROR_CODES, ErrorCode, ErrorRow};
 pub use ids::{ConnectionId, CorrelationId, IdError, UserId};

@@ -7,7 +7,7 @@ mod run;
 pub mod transport;
 
 #[cfg(test)]
-mod scripted;
+pub(crate) mod scripted;
 #[cfg(test)]
 mod tests;
 

@@ -27,47 +27,58 @@ struct Shared {
 }
 
 /// The session's side.
-pub(super) struct Scripted(Arc<Shared>);
+pub(crate) struct Scripted(Arc<Shared>);
 
 /// The test's side.
 #[derive(Clone)]
-pub(super) struct Client(Arc<Shared>);
+pub(crate) struct Client(Arc<Shared>);
 
-pub(super) fn connection() -> (Scripted, Client) {
+pub(crate) fn connection() -> (Scripted, Client) {
     let shared = Arc::new(Shared::default());
     (Scripted(Arc::clone(&shared)), Client(shared))
 }
 
 impl Client {
-    pub(super) fn sends(&self, frame: Incoming) {
+    pub(crate) fn sends(&self, frame: Incoming) {
         self.change(|state| state.incoming.push_back(Ok(frame)));
     }
 
-    pub(super) fn fails(&self, error: TransportError) {
+    pub(crate) fn fails(&self, error: TransportError) {
         self.change(|state| state.incoming.push_back(Err(error)));
     }
 
     /// The socket's buffer is full, or no longer.
-    pub(super) fn reads(&self, reads: bool) {
+    pub(crate) fn reads(&self, reads: bool) {
         self.change(|state| state.blocked = !reads);
     }
 
     /// Everything that reached the socket so far.
-    pub(super) fn received(&self) -> Vec<Outgoing> {
+    pub(crate) fn received(&self) -> Vec<Outgoing> {
         self.0.state.lock().sent.clone()
     }
 
-    pub(super) fn flushes(&self) -> usize {
+    pub(crate) fn flushes(&self) -> usize {
         self.0.state.lock().flushes
     }
 
     /// Waits until so many frames reached the socket.
-    pub(super) async fn has_received(&self, count: usize) -> Vec<Outgoing> {
+    pub(crate) async fn has_received(&self, count: usize) -> Vec<Outgoing> {
         loop {
             let written = self.0.written.notified();
             let received = self.received();
             if received.len() >= count {
                 return received;
+            }
+            written.await;
+        }
+    }
+
+    /// Waits until the close frame reached the socket.
+    pub(crate) async fn has_closed(&self) {
+        loop {
+            let written = self.0.written.notified();
+            if self.received().iter().any(|frame| matches!(frame, Outgoing::Close(..))) {
+                return;
             }
             written.await;
         }

@@ -1,1 +1,33 @@
-//! telemetry
+//! What is logged, and how: the subscriber, its level that can be changed at run time, and the events.
+
+pub mod events;
+mod level;
+
+use std::io;
+
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, fmt, reload};
+
+use crate::config::{LogFormat, TelemetryConfig};
+pub use level::{LevelError, Levels};
+
+/// Installs the process's subscriber and returns the handle that changes its levels.
+///
+/// # Errors
+/// When a subscriber is installed already.
+pub fn init(config: &TelemetryConfig) -> Result<Levels, tracing_subscriber::util::TryInitError> {
+    let (filter, handle) = reload::Layer::new(EnvFilter::new(level::directives(config.level, &[])));
+    let lines = match config.format {
+        LogFormat::Json => fmt::layer().json().flatten_event(true).with_writer(io::stdout).boxed(),
+        LogFormat::Text => fmt::layer().with_target(false).with_writer(io::stdout).boxed(),
+    };
+    tracing_subscriber::registry().with(lines.with_filter(filter)).try_init()?;
+    Ok(Levels::new(
+        config.level,
+        Some(Box::new(move |directives| {
+            // Fails only when the subscriber is gone, and with it the log.
+            let _ = handle.reload(EnvFilter::new(directives));
+        })),
+    ))
+}

@@ -1,0 +1,108 @@
+//! One function an event: its log line, and with it its counters, so that the two never disagree.
+
+use std::time::Duration;
+
+use tracing::{Level, debug, info, warn};
+
+use crate::backplane::Status;
+use crate::config::DrainConfig;
+use crate::hub::Registration;
+use crate::metrics::{ClosedWith, ConnectionStatus, FailedMessage, Metrics};
+use crate::protocol::{CorrelationId, PayloadError, SERVICE, ServiceError};
+use crate::session::Ended;
+
+/// A connection is open: its 101 is on the way and its user's channel is subscribed.
+pub fn connection_opened(metrics: &Metrics, registration: &Registration, correlation_id: CorrelationId) {
+    metrics.connections.of(ConnectionStatus::Accepted).inc();
+    metrics.active_connections.inc();
+    let connection_id = registration.connection().id;
+    debug!(%connection_id, %correlation_id, user = ?registration.user(), "connection opened");
+}
+
+/// An open connection ended.
+pub fn connection_closed(
+    metrics: &Metrics,
+    registration: &Registration,
+    correlation_id: CorrelationId,
+    ended: &Ended,
+    lasted: Duration,
+) {
+    metrics.active_connections.dec();
+    metrics.connections.of(ConnectionStatus::Closed).inc();
+    metrics.closes.of(ended.with).inc();
+    metrics.connection_duration.observe(lasted.as_secs_f64());
+    let connection_id = registration.connection().id;
+    let code = ended.with.number();
+    let reason = ended.close.as_ref().map_or("", |close| &close.message);
+    debug!(%connection_id, %correlation_id, code, reason, seconds = lasted.as_secs_f64(), "connection closed");
+    if let (ClosedWith::Code(_), Some(error)) =
+        (ended.with, ended.close.as_ref().and_then(|close| close.error))
+    {
+        // Only what is worse than a client's own doing deserves a line by default.
+        if error.row().level < Level::WARN {
+            warn!(%connection_id, %correlation_id, code, error_code = error.as_str(), "connection closed by an error");
+        }
+    }
+}
+
+/// An upgrade was refused; the error itself is logged by [`failed`].
+pub fn connection_rejected(metrics: &Metrics) {
+    metrics.connections.of(ConnectionStatus::Rejected).inc();
+}
+
+/// Something was refused or failed, and the caller is told. The one place that logs an error's detail.
+pub fn failed(error: &ServiceError, correlation_id: CorrelationId) {
+    let level = error.code.row().level;
+    let (error_code, operation, message) = (error.code.as_str(), error.operation, &*error.message);
+    let details = serde_json::Value::Object(error.details.clone());
+    macro_rules! line {
+        ($level:expr) => {
+            tracing::event!(
+                $level, error_code, %correlation_id, service = SERVICE, operation, %details, "{message}"
+            )
+        };
+    }
+    if level == Level::ERROR {
+        line!(Level::ERROR);
+    } else if level == Level::WARN {
+        line!(Level::WARN);
+    } else {
+        line!(Level::INFO);
+    }
+}
+
+/// A published message cannot be sent to anybody.
+pub fn payload_dropped(metrics: &Metrics, error: PayloadError, bytes: usize) {
+    let why = match error {
+        PayloadError::NotUtf8 => FailedMessage::NotUtf8,
+        PayloadError::TooLarge { .. } => FailedMessage::TooLarge,
+    };
+    metrics.messages_failed.of(why).inc();
+    warn!(error_type = error.label(), bytes, "published message dropped: {error}");
+}
+
+/// The backplane came or went.
+pub fn backplane_changed(metrics: &Metrics, status: Status) {
+    metrics.backplane_up.set(i64::from(status == Status::Up));
+    match status {
+        Status::Up => info!("backplane is up"),
+        Status::Down => warn!("backplane is down; connections stay, messages do not flow"),
+        Status::Connecting => info!("backplane is connecting"),
+    }
+}
+
+/// The link was down and is back.
+pub fn backplane_gap() {
+    warn!("messages published while the backplane was down were missed");
+}
+
+/// The drain began.
+pub fn drain_started(connections: usize, config: &DrainConfig) {
+    let (lame_duck, spread) = (config.lame_duck.as_secs_f64(), config.spread.as_secs_f64());
+    info!(connections, lame_duck_seconds = lame_duck, spread_seconds = spread, "drain started");
+}
+
+/// The drain ended.
+pub fn drain_finished(forced: usize, took: Duration) {
+    info!(forced, seconds = took.as_secs_f64(), "drain finished");
+}
