@@ -23,7 +23,7 @@ pub enum TokenError {
     /// Broken percent-encoding, or not text.
     #[error("Token is garbled")]
     Encoding,
-    /// No signed JWT of a known algorithm (`alg: none` is none).
+    /// No signed JWT of a known algorithm (`alg: none` is none), or claims that cannot be read.
     #[error("Token is invalid")]
     Malformed,
     /// The header asks for rules (`crit`) that this service does not know.
@@ -87,7 +87,9 @@ impl TokenError {
             Self::Several => "the token must be given once and in one place",
             Self::TooLong => "the token is longer than 8192 bytes",
             Self::Encoding => "the token is not valid percent-encoded UTF-8 text",
-            Self::Malformed => "the token is no signed JWT, or its header names an unknown algorithm",
+            Self::Malformed => {
+                "the token is no signed JWT of a known algorithm, or its claims have impossible types"
+            }
             Self::Critical => "the token's header has crit, and no such extension is known here",
             Self::Algorithm => "the token's alg is not the configured JWT_ALGORITHM",
             Self::UnknownKey => "no configured key has the token's kid, and there is no current key",

@@ -127,7 +127,8 @@ impl Minter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::test_support::{SECRET, hs_config, user};
+    use crate::auth::test_support::{SECRET, hs_config, now, token_by, user};
+    use crate::auth::{TokenError, Verifier};
 
     #[test]
     fn a_token_never_outlives_what_is_verified() {
@@ -151,5 +152,19 @@ mod tests {
         let ec = "-----BEGIN EC PRIVATE KEY-----\nAAAA\n-----END EC PRIVATE KEY-----\n";
         let error = Minter::new(Es256, &SecretString::from(ec)).expect_err("not PKCS#8").to_string();
         assert!(error.contains("PKCS#8"), "{error}");
+    }
+
+    #[test]
+    fn a_made_up_key_verifies_what_its_minter_signs_and_nothing_else() {
+        let config = AuthConfig::default();
+        let (verifier, minter) = Verifier::generated(&config).expect("a made-up key");
+        let token =
+            minter.mint(&Grant::new(&config, user("demo"), Duration::from_secs(60))).expect("a token");
+        assert_eq!(verifier.verify(token.expose()).map(|identity| identity.user), Ok(user("demo")));
+        let (other, _) = Verifier::generated(&config).expect("a made-up key");
+        assert_eq!(other.verify(token.expose()), Err(TokenError::Signature));
+        assert_eq!(verifier.verify_at(&token_by("", None), now()), Err(TokenError::Signature));
+        let pair = AuthConfig { algorithm: TokenAlgorithm::Es256, ..config };
+        assert!(matches!(Verifier::generated(&pair), Err(KeyError::Missing(_))));
     }
 }

@@ -10,7 +10,7 @@ const MAX_SHOWN_NAME: usize = 32;
 /// A query string for access logs: what could be a token, or hide one, is replaced.
 ///
 /// A pair is shown whole only if it is plain: name and value short, of unreserved characters, and the name does not
-/// speak of a token in any case. Anything with an escape in it goes, whatever it decodes to, so that no spelling of
+/// speak of a token or a key, in any case of its letters. Anything with an escape in it goes, whatever it decodes to, so that no spelling of
 /// `token` and no second decoding further down the line can bring one back. The result is one line of ASCII.
 #[must_use]
 pub fn redact_query(query: &str) -> String {
@@ -28,7 +28,7 @@ fn redact_pair(pair: &str) -> String {
     }
     match value {
         None => name.to_owned(),
-        Some(value) if value.len() <= MAX_SHOWN_VALUE && is_plain(value) && !speaks_of_token(name) => {
+        Some(value) if value.len() <= MAX_SHOWN_VALUE && is_plain(value) && !speaks_of_secret(name) => {
             format!("{name}={value}")
         }
         Some(_) => format!("{name}={REDACTED}"),
@@ -39,7 +39,7 @@ fn is_plain(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b':'))
 }
 
-fn speaks_of_token(name: &str) -> bool {
+fn speaks_of_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     ["token", "jwt", "key", "secret", "auth"].iter().any(|word| name.contains(word))
 }

@@ -3,7 +3,9 @@ use crate::auth::test_support::{now, token_by};
 use crate::auth::{TokenError, Verifier};
 use crate::config::{AuthConfig, KeyMaterial, Secret};
 use std::fs;
+use std::io;
 use std::path::Path;
+use tokio::sync::mpsc;
 
 fn verifier(file: &Path) -> Verifier {
     let keys = KeyMaterial { current: Some(Secret::File(file.to_owned())), ..KeyMaterial::default() };
@@ -90,30 +92,73 @@ fn keys_come_and_go_in_a_folder() {
     assert_eq!(passes("b"), Ok(()));
 }
 
-/// Reports each look to the test.
-struct Looks(tokio::sync::mpsc::Sender<tokio::time::Instant>);
+/// Reports each look to the test, when it is over.
+struct Looks<R>(R, mpsc::Sender<tokio::time::Instant>);
 
-impl Reload for Looks {
+impl<R: Reload> Reload for Looks<R> {
     fn name(&self) -> &'static str {
-        "looks"
+        self.0.name()
     }
 
     fn reload(&self) -> Reloaded {
-        let _ = self.0.try_send(tokio::time::Instant::now());
-        Reloaded::Unchanged
+        let reloaded = self.0.reload();
+        let _ = self.1.try_send(tokio::time::Instant::now());
+        reloaded
+    }
+}
+
+/// Two looks: the second one began after this was called.
+async fn look(looks: &mut mpsc::Receiver<tokio::time::Instant>) -> [tokio::time::Instant; 2] {
+    while looks.try_recv().is_ok() {}
+    [looks.recv().await.expect("a look"), looks.recv().await.expect("a look")]
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn looks_at_every_interval_until_told_to_stop() {
-    let (sender, mut looks) = tokio::sync::mpsc::channel(100);
+async fn watching_logs_one_line_a_change_and_no_key() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("key");
+    fs::write(&file, "first").expect("written");
+    let (sender, mut looks) = mpsc::channel(100);
     let stop = CancellationToken::new();
+    let watched = Arc::new(Looks(verifier(&file), sender));
     let every = Duration::from_secs(10);
-    let task = tokio::spawn(watch(Arc::new(Looks(sender)), every, stop.clone()));
-    let first = looks.recv().await.expect("a look");
-    let second = looks.recv().await.expect("a look");
+    let task = tokio::spawn(watch(Arc::clone(&watched), every, stop.clone()));
+
+    let [first, second] = look(&mut looks).await;
     assert!(second - first >= every && second - first < 2 * every, "{:?}", second - first);
+    assert_eq!(log.0.lock().len(), 0);
+    fs::write(&file, "second").expect("written");
+    look(&mut looks).await;
+    look(&mut looks).await;
+    assert!(passes(&watched.0, "second"));
+    fs::write(&file, "-----BEGIN PUBLIC KEY-----").expect("written");
+    look(&mut looks).await;
+    look(&mut looks).await;
+    assert!(passes(&watched.0, "second"));
     stop.cancel();
     task.await.expect("ends without a panic");
-    while looks.recv().await.is_some() {}
+
+    let text = String::from_utf8(log.0.lock().clone()).expect("UTF-8");
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    assert!(lines[0].contains(" INFO ") && lines[0].contains("token keys"), "{text}");
+    assert!(lines[1].contains(" WARN ") && lines[1].contains("JWT_SECRET_KEY"), "{text}");
+    assert!(!text.contains("second") && !text.contains("BEGIN"), "{text}");
 }

@@ -10,8 +10,8 @@ use crate::protocol::limits::MAX_TOKEN_BYTES;
 /// The subprotocol name before the token, for browsers, which can set no other header.
 pub const BEARER_PROTOCOL: &str = "bearer";
 
-/// The subprotocol of section "Talking" that frames messages. Known here only so that it is never taken for a token;
-/// it is not spoken yet, so it is never selected.
+/// The subprotocol that wraps messages in JSON frames. Known here only so that it is never taken for a token: it is not
+/// spoken yet, so it is never selected.
 pub const V1_PROTOCOL: &str = "websocket-service.v1";
 
 /// A token as it came in. Not verified. Its `Debug` hides it, and it has no `Display`.

@@ -105,7 +105,8 @@ fn sub_is_required_and_bounded() {
         (json!(null), Some(TokenError::NoSubject)),
         (json!(""), Some(TokenError::BadSubject)),
         (json!(7), Some(TokenError::BadSubject)),
-        (json!(["alice"]), Some(TokenError::BadSubject)),
+        (json!(["alice"]), Some(TokenError::Malformed)),
+        (json!(true), Some(TokenError::BadSubject)),
         (json!("x".repeat(257)), Some(TokenError::BadSubject)),
         (json!("ü".repeat(129)), Some(TokenError::BadSubject)),
         (json!("x".repeat(256)), None),
@@ -214,19 +215,6 @@ fn length_is_checked_before_anything_else() {
     assert_eq!(verify(""), Err(TokenError::Missing));
     assert_eq!(verify(&"x".repeat(MAX_TOKEN_BYTES)), Err(TokenError::Malformed));
     assert_eq!(verify(&"x".repeat(MAX_TOKEN_BYTES + 1)), Err(TokenError::TooLong));
-}
-
-#[test]
-fn a_made_up_key_verifies_what_its_minter_signs_and_nothing_else() {
-    let config = AuthConfig::default();
-    let (verifier, minter) = Verifier::generated(&config).expect("a made-up key");
-    let token = minter.mint(&Grant::new(&config, user("demo"), Duration::from_secs(60))).expect("a token");
-    assert_eq!(verifier.verify(token.expose()).map(|identity| identity.user), Ok(user("demo")));
-    let (other, _) = Verifier::generated(&config).expect("a made-up key");
-    assert_eq!(other.verify(token.expose()), Err(TokenError::Signature));
-    assert_eq!(verifier.verify_at(&token_by("", None), now()), Err(TokenError::Signature));
-    let pair = AuthConfig { algorithm: TokenAlgorithm::Es256, ..config };
-    assert!(matches!(Verifier::generated(&pair), Err(KeyError::Missing(_))));
 }
 
 proptest! {

@@ -39,8 +39,8 @@ struct MintArgs {
     /// Seconds until the token expires
     #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
     ttl: u64,
-    /// File with the key to sign with: the shared secret (HS256, HS384, HS512) or the private key in PEM (other values
-    /// of JWT_ALGORITHM). In development an HS key from the settings is used without it
+    /// File with the key to sign with: the shared secret (HS256, HS384, HS512) or the private key in PEM (all other
+    /// algorithms). In development an HS key from the settings is used without it
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
     /// Key id to put into the token's header

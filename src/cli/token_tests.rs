@@ -73,9 +73,9 @@ fn check_says_why_not() {
 
 #[test]
 fn odd_claims_are_shown_as_they_are() {
-    let token = test_support::token(&json!({ "sub": ["x"], "exp": 1e300 }));
+    let token = test_support::token(&json!({ "sub": 7, "exp": "soon\n" }));
     let (out, good) = token_command(&["check", &token], &development(), "").expect("a verdict");
-    assert!(!good && out.contains("expires:   1e300") && out.contains("kid:       none"), "{out}");
+    assert!(!good && out.contains("expires:   soon\\n\n") && out.contains("kid:       none"), "{out}");
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn bad_arguments_are_told() {
     for (args, expected) in [
         (&["mint", "--user", ""][..], "user id is empty"),
         (&["mint", "--user", "a", "--ttl", "253402300800"], "9999"),
-        (&["mint", "--user", "a", "--ttl", "-1"], "--ttl"),
+        (&["mint", "--user", "a", "--ttl", "x"], "--ttl"),
         (&["mint", "--user", "a", "--key-file", "/no/such/file"], "/no/such/file"),
         (&["mint"], "--user"),
     ] {
