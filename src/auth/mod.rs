@@ -1,14 +1,33 @@
 //! Where a token comes from, and how it is verified. Knows no socket.
 
+mod api_key;
+mod error;
+mod keys;
+mod mint;
+mod redact;
+mod reload;
+#[cfg(test)]
+pub(crate) mod test_support;
+mod token;
+mod verify;
+
 use std::time::SystemTime;
 
 use crate::protocol::UserId;
+
+pub use api_key::{ApiKey, ApiKeyError};
+pub use error::{KeyError, TokenError};
+pub use mint::{Grant, MintError, Minter};
+pub use redact::redact_query;
+pub use reload::{Reload, Reloaded, watch};
+pub use token::{BEARER_PROTOCOL, Presented, Token, V1_PROTOCOL, from_request};
+pub use verify::Verifier;
 
 /// Who a verified token speaks for, and until when.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// The token's `sub`.
     pub user: UserId,
-    /// The token's `exp`.
+    /// The token's `exp`, without leeway; not after the year 9999.
     pub expires_at: SystemTime,
 }
