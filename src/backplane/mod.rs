@@ -51,6 +51,18 @@ pub enum BackplaneError {
     Refused(String),
 }
 
+impl BackplaneError {
+    /// A short name, safe to show a stranger.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Unavailable => "unavailable",
+            Self::Timeout => "timeout",
+            Self::Refused(_) => "refused",
+        }
+    }
+}
+
 /// Where a message went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Published {

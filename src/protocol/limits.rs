@@ -11,3 +11,6 @@ pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
 /// Most messages in one call of `POST /v1/messages`. From the contract.
 pub const MAX_BATCH_MESSAGES: usize = 1_000;
+
+/// Largest body of `POST /v1/messages`, in bytes: a thousand messages of 4 KiB, or 64 of the largest.
+pub const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;

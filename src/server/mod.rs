@@ -1,1 +1,111 @@
-//! server
+//! The HTTP front: two listeners, the upgrade, the publish API, and what an operator asks.
+
+pub mod accept;
+mod admin;
+mod admission;
+mod correlation;
+mod guest;
+mod handshake;
+mod health;
+mod origin;
+mod page;
+mod publish;
+mod refusal;
+mod upgrade;
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::{StatusCode, Uri};
+use axum::middleware::from_fn;
+use axum::routing::{get, post, put};
+
+use crate::auth::{ApiKey, Verifier};
+use crate::backplane::Backplane;
+use crate::config::Config;
+use crate::drain::Drain;
+use crate::hub::Hub;
+use crate::metrics::Metrics;
+use crate::protocol::{ErrorCode, ServiceError};
+use crate::readiness::Readiness;
+use crate::telemetry::Levels;
+
+pub use admission::Admission;
+pub use page::Page;
+
+/// Everything a request may need. One for the process, shared by both listeners.
+#[expect(missing_docs, reason = "each is the part its type names")]
+pub struct Service {
+    pub config: Config,
+    pub metrics: Arc<Metrics>,
+    pub hub: Arc<Hub>,
+    pub backplane: Arc<dyn Backplane>,
+    pub verifier: Arc<Verifier>,
+    /// Without it the publish API is 404.
+    pub api_key: Option<Arc<ApiKey>>,
+    pub admission: Arc<Admission>,
+    pub drain: Drain,
+    pub readiness: Readiness,
+    pub levels: Levels,
+    /// The page at `/`, in development only.
+    pub page: Option<Page>,
+    /// This pod's name, as answers show it.
+    pub pod: String,
+}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Service").field("pod", &self.pod).finish_non_exhaustive()
+    }
+}
+
+/// What the world sees.
+#[must_use]
+pub fn public_router(service: &Arc<Service>) -> Router {
+    let mut router = Router::new().route("/ws", get(upgrade::connect)).route("/healthz", get(health::alive));
+    if service.config.server.public_metrics {
+        router = router.route("/metrics", get(health::metrics));
+    }
+    if service.page.is_some() {
+        router = router.route("/", get(page::show));
+    }
+    if service.api_key.is_some() {
+        router = router
+            .route("/v1/users/{user_id}/messages", post(publish::one))
+            .route("/v1/messages", post(publish::batch));
+    }
+    finish(router, service).layer(origin::cors(&service.config.server.allowed_origins))
+}
+
+/// What the cluster sees.
+#[must_use]
+pub fn admin_router(service: &Arc<Service>) -> Router {
+    let router = Router::new()
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(health::metrics))
+        .route("/status", get(health::status))
+        .route("/drain", post(admin::drain))
+        .route("/log-level", put(admin::log_level))
+        .route("/v1/users/{user_id}/connections", get(admin::connections).delete(admin::disconnect));
+    finish(router, service)
+}
+
+/// What both have in common: the error body for what is not there, and the correlation id around everything.
+fn finish(router: Router<Arc<Service>>, service: &Arc<Service>) -> Router {
+    router
+        .fallback(|uri: Uri| async move { not_found(&uri) })
+        .method_not_allowed_fallback(|| async {
+            ServiceError::new(ErrorCode::InvalidRequest, "route", "This path does not take this method")
+                .with_status(StatusCode::METHOD_NOT_ALLOWED)
+        })
+        .layer(from_fn(correlation::around))
+        .with_state(Arc::clone(service))
+}
+
+fn not_found(uri: &Uri) -> ServiceError {
+    let path: String = uri.path().chars().take(256).collect();
+    ServiceError::new(ErrorCode::ResourceNotFound, "route", "There is nothing at this path")
+        .with_detail("path", path)
+}

@@ -1,0 +1,127 @@
+//! The accept loop. Not `axum::serve`: it sets no timer, so a client that sends its request slowly would hold a
+//! connection for ever, and its shutdown does not know upgraded sockets.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+use tracing::{debug, warn};
+
+/// How long a client may take for the head of a request, and an idle connection may wait for its next one.
+const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Largest head of a request, in bytes; room for the longest token and a browser's cookies.
+const MAX_HEAD_BYTES: usize = 32 * 1024;
+
+/// Connections that speak HTTP at one time, upgraded ones not counted. Bounds what strangers who never finish a
+/// request can hold: at most `MAX_HEAD_BYTES` each.
+const MAX_HTTP_CONNECTIONS: usize = 4_096;
+
+/// Connections that the kernel completes ahead of the loop; a reconnect storm should queue, not be refused.
+const BACKLOG: u32 = 4_096;
+
+/// Pause after an accept that failed for want of files or memory, which the next one would too.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long requests under way have to finish at the end.
+const LAST_REQUESTS: Duration = Duration::from_secs(5);
+
+/// The peer of a connection, as handlers find it in a request's extensions.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer(pub(super) IpAddr);
+
+/// Binds a listener.
+///
+/// # Errors
+/// When the address is taken or not this machine's.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A restart must not wait for the last process's connections to leave the kernel's table.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Serves until `stop`, then lets requests under way finish.
+pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
+    let connections = TaskTracker::new();
+    let places = Arc::new(Semaphore::new(MAX_HTTP_CONNECTIONS));
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEADER_READ_TIMEOUT).max_buf_size(MAX_HEAD_BYTES);
+    while let Some((stream, peer, place)) = stop.run_until_cancelled(next(&listener, &places)).await {
+        let router = router.clone();
+        let service = service_fn(move |request| handle(router.clone(), peer, request));
+        let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
+        let stop = stop.clone();
+        connections.spawn(async move {
+            let mut connection = pin!(connection);
+            let ended = tokio::select! {
+                ended = connection.as_mut() => ended,
+                () = stop.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = ended {
+                // A client that left or spoke something else. Its request line may hold a token, so only the kind.
+                debug!(timeout = error.is_timeout(), parse = error.is_parse(), "http connection ended early");
+            }
+            drop(place);
+        });
+    }
+    drop(listener);
+    connections.close();
+    if timeout(LAST_REQUESTS, connections.wait()).await.is_err() {
+        warn!("requests that were under way are cut");
+    }
+}
+
+/// The next connection, once there is room for one.
+async fn next(listener: &TcpListener, places: &Arc<Semaphore>) -> (TcpStream, IpAddr, OwnedSemaphorePermit) {
+    loop {
+        // The semaphore is never closed; were it, the loop would wait here for `stop`.
+        let Ok(place) = Arc::clone(places).acquire_owned().await else { return std::future::pending().await };
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                // Messages are small and awaited: no waiting for more to fill a segment.
+                if stream.set_nodelay(true).is_ok() {
+                    return (stream, peer.ip().to_canonical(), place);
+                }
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                warn!(%error, "cannot accept connections");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+async fn handle(
+    router: Router,
+    peer: IpAddr,
+    mut request: Request<Incoming>,
+) -> Result<axum::response::Response, std::convert::Infallible> {
+    request.extensions_mut().insert(Peer(peer));
+    router.oneshot(request.map(Body::new)).await
+}

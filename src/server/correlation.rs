@@ -1,0 +1,40 @@
+//! One id for a request's answer, log lines and close frame.
+
+use axum::extract::Request;
+use axum::http::{HeaderName, HeaderValue};
+use axum::middleware::Next;
+use axum::response::Response;
+
+use super::refusal::render;
+use crate::protocol::{CorrelationId, ServiceError};
+use crate::telemetry::events;
+
+/// The header of requests and answers.
+const HEADER: HeaderName = HeaderName::from_static("x-correlation-id");
+/// The query parameter, for browsers, which can set no header on an upgrade.
+const PARAMETER: &str = "correlation_id";
+
+/// Takes over the caller's id or makes one, gives it to the handler, writes the error that came out, if one did, and
+/// returns the id on every answer.
+pub(super) async fn around(mut request: Request, next: Next) -> Response {
+    let id = find(&request).unwrap_or_else(CorrelationId::random);
+    request.extensions_mut().insert(id);
+    let mut response = next.run(request).await;
+    if let Some(error) = response.extensions_mut().remove::<ServiceError>() {
+        events::failed(&error, id);
+        response = render(&error, id);
+    }
+    if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
+        response.headers_mut().insert(HEADER, value);
+    }
+    response
+}
+
+fn find(request: &Request) -> Option<CorrelationId> {
+    if let Some(value) = request.headers().get(HEADER) {
+        return value.to_str().ok().and_then(CorrelationId::parse);
+    }
+    let query = request.uri().query()?;
+    let value = query.split('&').find_map(|pair| pair.strip_prefix(PARAMETER)?.strip_prefix('='))?;
+    CorrelationId::parse(value)
+}

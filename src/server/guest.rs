@@ -1,0 +1,77 @@
+//! The task of a connection: the upgraded socket, the session on it, and what is given back at its end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+use tracing::debug;
+
+use super::Service;
+use super::admission::Place;
+use crate::backplane::Subscription;
+use crate::hub::Registration;
+use crate::protocol::CorrelationId;
+use crate::session::transport::{WebSocket, WebSocketLimits};
+use crate::session::{Machine, Surroundings, run};
+use crate::telemetry::events;
+
+/// How long the 101 may take to leave. It is written at once unless the client does not read at all.
+const UPGRADE_WAIT: Duration = Duration::from_secs(10);
+
+/// A connection that may come in, with everything it holds. Dropping it gives all of it back, on every path.
+#[derive(Debug)]
+pub(super) struct Guest {
+    pub(super) registration: Registration,
+    pub(super) subscription: Subscription,
+    pub(super) place: Place,
+    pub(super) expires_at: Instant,
+    pub(super) correlation_id: CorrelationId,
+}
+
+/// Runs the connection from its 101 to its end.
+pub(super) async fn host(service: Arc<Service>, upgrade: OnUpgrade, guest: Guest) {
+    let config = &service.config.session;
+    let Some(socket) = open(upgrade, config.max_message_bytes).await else {
+        return events::connection_rejected(&service.metrics);
+    };
+    let opened = Instant::now();
+    events::connection_opened(&service.metrics, &guest.registration, guest.correlation_id);
+    let around = Surroundings {
+        outbox: &guest.registration.connection().outbox,
+        config,
+        metrics: &service.metrics,
+        correlation_id: guest.correlation_id,
+    };
+    let ended = run(socket, Machine::new(config, guest.expires_at, opened), around).await;
+    events::connection_closed(
+        &service.metrics,
+        &guest.registration,
+        guest.correlation_id,
+        &ended,
+        opened.elapsed(),
+    );
+    // Messages first, then the place: whoever comes in its stead finds the user's channel still there.
+    let Guest { registration, subscription, place, .. } = guest;
+    drop(subscription);
+    drop(registration);
+    drop(place);
+}
+
+/// The socket behind an upgrade; `None` when the client left first.
+pub(super) async fn open(upgrade: OnUpgrade, max_message_bytes: usize) -> Option<WebSocket<TcpStream>> {
+    let upgraded = match timeout(UPGRADE_WAIT, upgrade).await {
+        Ok(Ok(upgraded)) => upgraded,
+        Ok(Err(_)) | Err(_) => {
+            debug!("the client left before its upgrade was done");
+            return None;
+        }
+    };
+    // The bare socket, without hyper's two layers around it, for as long as the connection lives.
+    let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
+    Some(
+        WebSocket::accept(parts.io.into_inner(), parts.read_buf, WebSocketLimits { max_message_bytes }).await,
+    )
+}
