@@ -1,5 +1,6 @@
 """Headless Chromium over the DevTools protocol: just enough to open a page, look at it and press a button."""
 
+import contextlib
 import itertools
 import json
 import os
@@ -33,6 +34,7 @@ class Chromium:
         if not program:
             raise BrowserError("no chromium found; `make tools` installs it")
         self._profile = tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True)
+        self._open = contextlib.ExitStack()
         self._log = open(Path(self._profile.name) / "log", "wb")
         self._process = subprocess.Popen(
             [program, *FLAGS, f"--window-size={width},{height}", f"--user-data-dir={self._profile.name}", "about:blank"],
@@ -44,6 +46,7 @@ class Chromium:
         return self
 
     def __exit__(self, *_):
+        self._open.close()
         try:
             os.killpg(self._process.pid, signal.SIGKILL)
         except ProcessLookupError:
@@ -63,9 +66,11 @@ class Chromium:
                 opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
                 with opener.open(f"http://127.0.0.1:{port}/json/list", timeout=5) as answer:
                     pages = [target for target in json.load(answer) if target["type"] == "page"]
-                return Page(pages[0]["webSocketDebuggerUrl"])
+                url = pages[0]["webSocketDebuggerUrl"]
             except (OSError, IndexError, ValueError):
                 time.sleep(0.05)
+                continue
+            return Page(self._open.enter_context(connect(url, max_size=None, proxy=None, compression=None)))
         log = (Path(self._profile.name) / "log").read_text(errors="replace")
         raise BrowserError(f"chromium did not start:\n{log[-2000:]}")
 
@@ -73,8 +78,8 @@ class Chromium:
 class Page:
     """One tab. What its scripts complain about is kept in `complaints`."""
 
-    def __init__(self, url):
-        self._socket = connect(url, max_size=None, proxy=None, compression=None)
+    def __init__(self, socket):
+        self._socket = socket
         self._ids = itertools.count(1)
         self.complaints = []
         for domain in ("Page", "Runtime", "Log"):
