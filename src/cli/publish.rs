@@ -25,7 +25,6 @@ pub struct PublishArgs {
 ///
 /// # Errors
 /// When the user id or the message is none, `REDIS_URL` is not set, or Redis does not take the message.
-#[expect(clippy::needless_pass_by_value, reason = "every command takes its configuration over")]
 pub async fn run(args: &PublishArgs, config: Config) -> anyhow::Result<ExitCode> {
     let user = UserId::new(&args.user).context("not a user id")?;
     let payload = payload(&args.payload, io::stdin().lock(), config.session.max_message_bytes)?;

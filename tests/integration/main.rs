@@ -3,6 +3,7 @@
 mod support;
 
 mod redis_access;
+mod redis_delivery;
 mod redis_link;
 mod redis_publish;
 mod redis_tls;

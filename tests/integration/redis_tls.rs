@@ -87,6 +87,6 @@ async fn child_talks() {
 async fn child_is_refused() {
     let logs = Logs::capture();
     let pod = Pod::start(&url());
-    eventually("the reason is logged", LOCAL, async || logs.count("UnknownIssuer") >= 1).await;
+    eventually("the reason is logged", LOCAL, async || logs.count("invalid peer certificate") >= 1).await;
     assert_eq!(pod.backplane.status(), Status::Connecting);
 }

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use ::redis::aio::MultiplexedConnection;
+use ::redis::aio::{MultiplexedConnection, SendError};
 use ::redis::{Cmd, PushKind, RedisError, Value, cmd, pipe};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::channels::Channels;
-use super::connect::{Connected, Connector, is_io};
+use super::connect::{ConnectError, Connector, StartError, is_io};
 use super::link::{Failure, Role, Up};
 use super::tuning::Tuning;
 use crate::backplane::{BackplaneError, Published};
@@ -29,7 +29,7 @@ impl Role for Commands {
 
     async fn serve(&self, connection: MultiplexedConnection, up: &Up<'_>) -> Failure {
         self.connection.send_replace(Some(connection));
-        up.reached(0);
+        up.reached(None);
         std::future::pending().await
     }
 
@@ -88,20 +88,33 @@ impl Commands {
     }
 }
 
+/// Why [`publish_once`] did not publish, in words for an operator. The texts hold no credentials.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishOnceError {
+    /// There is no URL to connect to.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// There is no connection.
+    #[error("cannot connect to Redis: {0}")]
+    Connect(#[from] ConnectError),
+    /// Refused, or not answered in time.
+    #[error(transparent)]
+    Publish(#[from] BackplaneError),
+}
+
 /// Publishes one message over a connection of its own: for a program that ends afterwards.
 ///
 /// # Errors
-/// Says in words why, for an operator: no URL, no connection, refused, too late.
+/// [`PublishOnceError`]; after a timeout the message may have been published all the same.
 pub async fn publish_once(
     config: &BackplaneConfig,
     name: &str,
     user: &UserId,
     payload: &Payload,
-) -> anyhow::Result<Published> {
+) -> Result<Published, PublishOnceError> {
     let tuning = Tuning::default();
     let connector = Connector::new(config, name, &tuning)?;
-    let Connected { mut connection, .. } =
-        connector.connect(|_| Ok::<(), ::redis::aio::SendError>(())).await?;
+    let mut connection = connector.connect(|_| Ok::<(), SendError>(())).await?;
     let publish = publish_command(&Channels::new(&config.channel_prefix), user, payload);
     let deadline = Instant::now() + tuning.publish;
     Ok(answer(deadline, publish.query_async(&mut connection)).await.map(published)?)

@@ -1,6 +1,5 @@
 //! Making one connection to Redis.
 
-use std::fmt;
 use std::time::Duration;
 
 use ::redis::aio::{AsyncPushSender, MultiplexedConnection};
@@ -78,17 +77,25 @@ impl Connector {
         Ok(Self { url, name: client_name(name), bound: tuning.connect })
     }
 
+    /// Host and port as configured now, without credentials.
+    pub(super) fn address(&self) -> String {
+        let info = self.url.read().ok().and_then(|url| parse(&url).ok());
+        info.map_or_else(|| "unknown".to_owned(), |info| info.addr().to_string())
+    }
+
     /// Connects, logs in and gives the connection its name. Pushes go to `pushes`.
-    pub(super) async fn connect(&self, pushes: impl AsyncPushSender) -> Result<Connected, ConnectError> {
+    pub(super) async fn connect(
+        &self,
+        pushes: impl AsyncPushSender,
+    ) -> Result<MultiplexedConnection, ConnectError> {
         match timeout(self.bound, self.try_connect(pushes)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(ConnectError::Timeout(self.bound)),
         }
     }
 
-    async fn try_connect(&self, pushes: impl AsyncPushSender) -> Result<Connected, ConnectError> {
+    async fn try_connect(&self, pushes: impl AsyncPushSender) -> Result<MultiplexedConnection, ConnectError> {
         let info = parse(&self.url.read()?)?;
-        let address = info.addr().to_string();
         let login = info
             .redis_settings()
             .clone()
@@ -110,20 +117,7 @@ impl Connector {
             Err(error) => tracing::debug!(%error, "CLIENT SETNAME was refused"),
             Ok(()) => {}
         }
-        Ok(Connected { connection, address })
-    }
-}
-
-/// An open connection.
-pub(super) struct Connected {
-    pub(super) connection: MultiplexedConnection,
-    /// Host and port, without credentials.
-    pub(super) address: String,
-}
-
-impl fmt::Debug for Connected {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connected").field("address", &self.address).finish_non_exhaustive()
+        Ok(connection)
     }
 }
 

@@ -1,9 +1,7 @@
 //! Keeps one connection to Redis: makes it, watches it, makes it anew, for ever.
 
-use std::fmt;
-use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ::redis::aio::{MultiplexedConnection, SendError};
@@ -12,7 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::connect::{ConnectError, Connected, Connector, is_io};
+use super::connect::{ConnectError, Connector, is_io};
 use super::tuning::Tuning;
 use crate::backoff::Backoff;
 
@@ -57,7 +55,12 @@ pub(super) async fn supervise<R: Role>(
     let mut report = Report::default();
     loop {
         let pulse = Arc::new(Pulse::default());
-        let up = Up { role: R::NAME, attempt: backoff.attempt() + 1, reached: Reached::default() };
+        let up = Up {
+            role: R::NAME,
+            address: connector.address(),
+            attempt: backoff.attempt() + 1,
+            since: OnceLock::new(),
+        };
         let failure = tokio::select! {
             biased;
             () = stop.cancelled() => None,
@@ -68,8 +71,8 @@ pub(super) async fn supervise<R: Role>(
         role.lost();
         let Some(failure) = failure else { return };
 
-        let lived = up.reached.since().map_or(Duration::ZERO, |since| since.elapsed());
-        report.failed::<R>(&failure, &up);
+        let lived = up.since.get().map_or(Duration::ZERO, Instant::elapsed);
+        report.failed(&failure, &up);
         // A link that comes up and breaks at once, again and again, is not worth a fresh start.
         if lived >= tuning.backoff_cap {
             backoff.reset();
@@ -102,11 +105,10 @@ async fn live<R: Role>(
         }
         Ok::<(), SendError>(())
     };
-    let Connected { connection, address } = match connector.connect(pushes).await {
-        Ok(connected) => connected,
+    let connection = match connector.connect(pushes).await {
+        Ok(connection) => connection,
         Err(error) => return error.into(),
     };
-    tracing::debug!(link = R::NAME, %address, "connected");
     tokio::select! {
         biased;
         () = pulse.disconnected.notified() => Failure::Closed,
@@ -120,7 +122,7 @@ async fn live<R: Role>(
 async fn watch(mut connection: MultiplexedConnection, tuning: &Tuning, pulse: &Pulse) -> Failure {
     loop {
         sleep(tuning.ping_every).await;
-        pulse.hold();
+        pulse.listen();
         match timeout(tuning.ping_answer, cmd("PING").exec_async(&mut connection)).await {
             Ok(Err(error)) if is_io(&error) => return Failure::Command { what: "PING", error },
             Err(_) if !pulse.beaten() => return Failure::Silent(tuning.ping_answer),
@@ -142,7 +144,7 @@ impl Pulse {
         self.heard.store(true, Ordering::Relaxed);
     }
 
-    fn hold(&self) {
+    fn listen(&self) {
         self.heard.store(false, Ordering::Relaxed);
     }
 
@@ -159,34 +161,23 @@ impl Pulse {
     }
 }
 
-/// Told by a role that its connection serves its purpose.
+/// One attempt. A role tells it that its connection serves its purpose.
+#[derive(Debug)]
 pub(super) struct Up<'a> {
     role: &'a str,
+    /// Host and port, without credentials.
+    address: String,
     attempt: u32,
-    reached: Reached,
-}
-
-#[derive(Default)]
-struct Reached(std::sync::OnceLock<Instant>);
-
-impl Reached {
-    fn since(&self) -> Option<Instant> {
-        self.0.get().copied()
-    }
+    since: OnceLock<Instant>,
 }
 
 impl Up<'_> {
-    /// Logs it, with how many names were subscribed.
-    pub(super) fn reached(&self, users: usize) {
-        if self.reached.0.set(Instant::now()).is_ok() {
-            tracing::info!(link = self.role, attempt = self.attempt, users, "the link to Redis is up");
+    /// Logs it, with the number of users subscribed where that means something.
+    pub(super) fn reached(&self, users: Option<usize>) {
+        if self.since.set(Instant::now()).is_ok() {
+            let Self { role: link, address, attempt, .. } = self;
+            tracing::info!(link, address, attempt, users, "the link to Redis is up");
         }
-    }
-}
-
-impl fmt::Debug for Up<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Up").field("role", &self.role).field("attempt", &self.attempt).finish_non_exhaustive()
     }
 }
 
@@ -197,28 +188,18 @@ struct Report {
 }
 
 impl Report {
-    fn failed<R: Role>(&mut self, failure: &Failure, up: &Up<'_>) {
-        let text = failure.to_string();
-        let was_up = up.reached.since().is_some();
-        if !was_up && self.last.as_ref() == Some(&text) {
-            tracing::debug!(link = R::NAME, attempt = up.attempt, error = text, "no link to Redis yet");
+    fn failed(&mut self, failure: &Failure, up: &Up<'_>) {
+        let error = failure.to_string();
+        let Up { role: link, address, attempt, since } = up;
+        if since.get().is_none() && self.last.as_ref() == Some(&error) {
+            tracing::debug!(link, address, attempt, error, "still no link to Redis");
             return;
         }
         if matches!(failure, Failure::Connect(ConnectError::NoResp3)) {
-            tracing::error!(
-                link = R::NAME,
-                attempt = up.attempt,
-                error = text,
-                "no link to Redis; trying again"
-            );
+            tracing::error!(link, address, attempt, error, "no link to Redis; trying again");
         } else {
-            tracing::warn!(
-                link = R::NAME,
-                attempt = up.attempt,
-                error = text,
-                "no link to Redis; trying again"
-            );
+            tracing::warn!(link, address, attempt, error, "no link to Redis; trying again");
         }
-        self.last = Some(text);
+        self.last = Some(error);
     }
 }

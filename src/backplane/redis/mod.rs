@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-pub use commands::publish_once;
+pub use commands::{PublishOnceError, publish_once};
 pub use connect::{ConnectError, StartError, UrlError};
 pub use tuning::Tuning;
 

@@ -58,7 +58,7 @@ impl Role for Subscriber {
             }
             if !announced && self.table.caught_up() {
                 announced = true;
-                up.reached(self.table.len());
+                up.reached(Some(self.table.len()));
                 if self.change(Status::Up) == Status::Down {
                     self.sink.gap();
                 }

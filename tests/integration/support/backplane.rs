@@ -14,20 +14,20 @@ use super::{LOCAL, within};
 
 /// Everything a backplane told its sink and its observer, in order.
 #[derive(Debug, Default, Clone)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// User and payload.
-    pub messages: Vec<(String, Vec<u8>)>,
+    pub(crate) messages: Vec<(String, Vec<u8>)>,
     /// Calls of `gap`.
-    pub gaps: usize,
+    pub(crate) gaps: usize,
     /// Changes of status.
-    pub statuses: Vec<Status>,
+    pub(crate) statuses: Vec<Status>,
     /// Confirmed SUBSCRIBE commands.
-    pub subscribes: usize,
+    pub(crate) subscribes: usize,
 }
 
 /// The other side of a backplane.
 #[derive(Debug, Default)]
-pub struct Recorder(watch::Sender<Seen>);
+pub(crate) struct Recorder(watch::Sender<Seen>);
 
 impl Sink for Recorder {
     fn deliver(&self, user: &str, payload: Vec<u8>) {
@@ -50,30 +50,31 @@ impl Observer for Recorder {
 }
 
 /// One pod's backplane, and its recorder.
-pub struct Pod {
-    pub backplane: Arc<RedisBackplane>,
-    pub stop: CancellationToken,
+pub(crate) struct Pod {
+    pub(crate) backplane: Arc<RedisBackplane>,
+    pub(crate) stop: CancellationToken,
     recorder: Arc<Recorder>,
 }
 
-/// Short periods, so that tests of outages take tenths of a second. Bounds stay long enough for a busy machine, except
-/// where a test is about them.
-pub fn quick() -> Tuning {
+/// Short delays, so that tests of outages take tenths of a second. Bounds stay long enough for a busy machine, and the
+/// watchdog sleeps, except where a test is about them.
+pub(crate) fn quick() -> Tuning {
     Tuning {
         backoff_base: Duration::from_millis(10),
         backoff_cap: Duration::from_millis(50),
+        ping_every: Duration::from_secs(3_600),
         ..Tuning::default()
     }
 }
 
 impl Pod {
     /// A backplane on `url`.
-    pub fn start(url: &str) -> Self {
+    pub(crate) fn start(url: &str) -> Self {
         Self::start_tuned(Secret::inline(url), quick())
     }
 
     /// A backplane with other bounds.
-    pub fn start_tuned(url: Secret, tuning: Tuning) -> Self {
+    pub(crate) fn start_tuned(url: Secret, tuning: Tuning) -> Self {
         let config = BackplaneConfig { redis_url: Some(url), ..BackplaneConfig::default() };
         let recorder = Arc::new(Recorder::default());
         let (sink, observer) =
@@ -84,29 +85,29 @@ impl Pod {
     }
 
     /// Subscribes a user.
-    pub async fn subscribe(&self, name: &str) -> Subscription {
+    pub(crate) async fn subscribe(&self, name: &str) -> Subscription {
         let subscribed = within("a subscription", LOCAL, self.backplane.subscribe(user(name))).await;
         subscribed.expect("the server takes the subscription")
     }
 
     /// Waits for an event.
-    pub async fn until(&self, what: &str, condition: impl FnMut(&Seen) -> bool) -> Seen {
+    pub(crate) async fn until(&self, what: &str, condition: impl FnMut(&Seen) -> bool) -> Seen {
         let mut events = self.recorder.0.subscribe();
         within(what, LOCAL, events.wait_for(condition)).await.expect("the recorder lives").clone()
     }
 
     /// Waits until the last change was to this status.
-    pub async fn until_status(&self, status: Status) -> Seen {
+    pub(crate) async fn until_status(&self, status: Status) -> Seen {
         self.until(&format!("{status:?}"), |seen| seen.statuses.last() == Some(&status)).await
     }
 
     /// What has happened so far.
-    pub fn seen(&self) -> Seen {
+    pub(crate) fn seen(&self) -> Seen {
         self.recorder.0.borrow().clone()
     }
 }
 
 /// A user id.
-pub fn user(name: &str) -> UserId {
+pub(crate) fn user(name: &str) -> UserId {
     UserId::new(name).expect("a valid user id")
 }

@@ -8,7 +8,7 @@ use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Log lines of this thread from now on. Tasks of a `#[tokio::test]` run on its thread, unless it asks for several.
-pub struct Logs {
+pub(crate) struct Logs {
     lines: Lines,
     _guard: DefaultGuard,
 }
@@ -18,7 +18,7 @@ struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl Logs {
     /// Starts to listen, at every level.
-    pub fn capture() -> Self {
+    pub(crate) fn capture() -> Self {
         let lines = Lines::default();
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(tracing::Level::TRACE)
@@ -29,12 +29,12 @@ impl Logs {
     }
 
     /// Everything logged so far.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.lines.0.lock()).into_owned()
     }
 
     /// Lines so far that hold `part`.
-    pub fn count(&self, part: &str) -> usize {
+    pub(crate) fn count(&self, part: &str) -> usize {
         self.text().lines().filter(|line| line.contains(part)).count()
     }
 }

@@ -1,9 +1,9 @@
 //! What tests stand on: real servers, faults on demand, and waits with a bound.
 
-pub mod backplane;
-pub mod logs;
-pub mod proxy;
-pub mod redis;
+pub(crate) mod backplane;
+pub(crate) mod logs;
+pub(crate) mod proxy;
+pub(crate) mod redis;
 
 use std::time::Duration;
 
@@ -11,15 +11,15 @@ use tokio::time::{Instant, sleep, timeout};
 
 /// How long a wait may last, and why that is enough. Waits end with their event; the bound only ends a failing test.
 #[derive(Debug, Clone, Copy)]
-pub struct Bound {
+pub(crate) struct Bound {
     /// The longest wait.
-    pub limit: Duration,
+    pub(crate) limit: Duration,
     /// Why it cannot honestly take longer.
-    pub reason: &'static str,
+    pub(crate) reason: &'static str,
 }
 
 /// For what takes milliseconds on an idle machine.
-pub const LOCAL: Bound = Bound {
+pub(crate) const LOCAL: Bound = Bound {
     limit: Duration::from_secs(20),
     reason: "a local server answers in milliseconds; the rest is for a machine busy with other tests",
 };
@@ -28,7 +28,7 @@ pub const LOCAL: Bound = Bound {
 ///
 /// # Panics
 /// When it is not so within the bound.
-pub async fn eventually(what: &str, bound: Bound, mut condition: impl AsyncFnMut() -> bool) {
+pub(crate) async fn eventually(what: &str, bound: Bound, mut condition: impl AsyncFnMut() -> bool) {
     let start = Instant::now();
     while !condition().await {
         assert!(start.elapsed() < bound.limit, "not within {:?}: {what} ({})", bound.limit, bound.reason);
@@ -40,7 +40,7 @@ pub async fn eventually(what: &str, bound: Bound, mut condition: impl AsyncFnMut
 ///
 /// # Panics
 /// When it does not resolve within the bound.
-pub async fn within<T>(what: &str, bound: Bound, future: impl Future<Output = T>) -> T {
+pub(crate) async fn within<T>(what: &str, bound: Bound, future: impl Future<Output = T>) -> T {
     match timeout(bound.limit, future).await {
         Ok(value) => value,
         Err(_) => panic!("not within {:?}: {what} ({})", bound.limit, bound.reason),

@@ -25,7 +25,7 @@ enum Mode {
 }
 
 /// A proxy in front of one server. Ends when dropped.
-pub struct FaultProxy {
+pub(crate) struct FaultProxy {
     address: SocketAddr,
     mode: watch::Sender<Mode>,
     accepted: watch::Receiver<u64>,
@@ -34,7 +34,7 @@ pub struct FaultProxy {
 
 impl FaultProxy {
     /// A proxy that forwards to `target`, a host and port.
-    pub async fn start(target: String) -> Self {
+    pub(crate) async fn start(target: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound address");
         let (mode, modes) = watch::channel(Mode::Forward);
@@ -46,37 +46,37 @@ impl FaultProxy {
     }
 
     /// Where clients connect.
-    pub fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         self.address.to_string()
     }
 
     /// Closes all connections and refuses new ones.
-    pub fn cut(&self) {
+    pub(crate) fn cut(&self) {
         self.mode.send_replace(Mode::Cut);
     }
 
     /// Keeps connections open, takes new ones, and lets nothing pass: half-open, as after a lost route.
-    pub fn hold(&self) {
+    pub(crate) fn hold(&self) {
         self.mode.send_replace(Mode::Hold);
     }
 
     /// Delays every chunk, in both directions.
-    pub fn slow(&self, delay: Duration) {
+    pub(crate) fn slow(&self, delay: Duration) {
         self.mode.send_replace(Mode::Slow(delay));
     }
 
     /// Forwards again; what was held passes.
-    pub fn restore(&self) {
+    pub(crate) fn restore(&self) {
         self.mode.send_replace(Mode::Forward);
     }
 
     /// Connections accepted so far.
-    pub fn accepted(&self) -> u64 {
+    pub(crate) fn accepted(&self) -> u64 {
         *self.accepted.borrow()
     }
 
     /// Waits until so many have been accepted.
-    pub async fn wait_accepted(&self, count: u64, bound: Bound) {
+    pub(crate) async fn wait_accepted(&self, count: u64, bound: Bound) {
         let mut accepted = self.accepted.clone();
         let what = format!("{count} connections");
         within(&what, bound, accepted.wait_for(|so_far| *so_far >= count)).await.expect("the proxy runs");

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use super::LOCAL;
 
 /// A `redis-server` on a port of its own, killed when dropped.
-pub struct RedisServer {
+pub(crate) struct RedisServer {
     child: Option<Child>,
     port: u16,
     tls_port: u16,
@@ -24,23 +24,23 @@ pub struct RedisServer {
 
 /// What differs from an open server without TLS.
 #[derive(Debug, Default, Clone)]
-pub struct Options {
+pub(crate) struct Options {
     /// Of the default user.
-    pub password: Option<&'static str>,
+    pub(crate) password: Option<&'static str>,
     /// Further lines of its configuration: `user …`, `rename-command …`.
-    pub lines: Vec<&'static str>,
+    pub(crate) lines: Vec<&'static str>,
     /// A folder with `server.pem` and `server.key`, for a TLS port besides the plain one.
-    pub tls: Option<PathBuf>,
+    pub(crate) tls: Option<PathBuf>,
 }
 
 impl RedisServer {
     /// An open server.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_with(Options::default()).await
     }
 
     /// A server with options; ready when this returns.
-    pub async fn start_with(options: Options) -> Self {
+    pub(crate) async fn start_with(options: Options) -> Self {
         let mut log = String::new();
         // Between the choice of a free port and its use somebody else may take it.
         for _ in 0..5 {
@@ -59,12 +59,12 @@ impl RedisServer {
     }
 
     /// Host and port of the plain port.
-    pub fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
     /// The URL of the plain port, as the default user.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         match &self.password {
             Some(password) => format!("redis://:{password}@{}", self.address()),
             None => format!("redis://{}", self.address()),
@@ -72,12 +72,12 @@ impl RedisServer {
     }
 
     /// The URL of the TLS port.
-    pub fn tls_url(&self) -> String {
+    pub(crate) fn tls_url(&self) -> String {
         format!("rediss://localhost:{}", self.tls_port)
     }
 
     /// Kills it: its port refuses.
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {
             // Fails only when it is gone already.
             let _ = child.kill();
@@ -86,24 +86,24 @@ impl RedisServer {
     }
 
     /// Starts it again on the same ports.
-    pub async fn restart(&mut self) {
+    pub(crate) async fn restart(&mut self) {
         self.stop();
         self.child = Some(spawn(self.directory.path()));
         assert!(self.answers().await, "redis-server does not come back:\n{}", self.log());
     }
 
     /// Stops it in its tracks: connections stay open and nothing is answered.
-    pub fn pause(&self) {
+    pub(crate) fn pause(&self) {
         self.signal("STOP");
     }
 
     /// Ends a pause.
-    pub fn resume(&self) {
+    pub(crate) fn resume(&self) {
         self.signal("CONT");
     }
 
     /// Runs a command, over a new connection.
-    pub async fn run<T: FromRedisValue>(&self, command: &str, arguments: &[&[u8]]) -> T {
+    pub(crate) async fn run<T: FromRedisValue>(&self, command: &str, arguments: &[&[u8]]) -> T {
         let mut connection = self.connect().await.expect("the server takes connections");
         let mut words = command.split(' ');
         let mut command = redis::cmd(words.next().unwrap_or_default());
@@ -111,14 +111,19 @@ impl RedisServer {
         command.query_async(&mut connection).await.expect("the server takes the command")
     }
 
+    /// Publishes for a user, as a back end does. Returns the number of subscribers.
+    pub(crate) async fn publish(&self, user: &str, payload: &[u8]) -> u64 {
+        self.run("PUBLISH", &[format!("ws:{user}").as_bytes(), payload]).await
+    }
+
     /// Subscribers of a channel.
-    pub async fn subscribers(&self, channel: &str) -> u64 {
+    pub(crate) async fn subscribers(&self, channel: &str) -> u64 {
         let (_, count): (Vec<u8>, u64) = self.run("PUBSUB NUMSUB", &[channel.as_bytes()]).await;
         count
     }
 
     /// How often a command was called since the start (`INFO commandstats`).
-    pub async fn calls(&self, command: &str) -> u64 {
+    pub(crate) async fn calls(&self, command: &str) -> u64 {
         let stats: String = self.run("INFO commandstats", &[]).await;
         let prefix = format!("cmdstat_{command}:calls=");
         let line = stats.lines().find_map(|line| line.strip_prefix(prefix.as_str()));
