@@ -14,6 +14,7 @@ pub mod server;
 pub mod session;
 
 pub mod app;
+pub mod backoff;
 pub mod config;
 pub mod drain;
 pub mod metrics;

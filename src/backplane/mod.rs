@@ -7,10 +7,14 @@
 //!   [`Sink::gap`] is called once the link is up again and everything is resubscribed.
 //! * The sink is called on the backplane's own task and must not block.
 
+pub mod memory;
+pub mod redis;
+
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::protocol::{Payload, UserId};
 
@@ -24,6 +28,23 @@ pub trait Sink: Send + Sync + 'static {
 
     /// The link was down and is back: anything published meanwhile was missed.
     fn gap(&self);
+}
+
+/// Who is told how the backplane does: the metrics, seen from here. Called on the backplane's own task, so it must not
+/// block.
+pub trait Observer: Send + Sync + 'static {
+    /// A SUBSCRIBE, of one name or of many, was confirmed so long after it was sent.
+    fn subscribed(&self, took: Duration);
+
+    /// The status has changed to this one. The first call is the first change from [`Status::Connecting`].
+    fn status(&self, status: Status);
+}
+
+/// Nobody is told.
+impl Observer for () {
+    fn subscribed(&self, _took: Duration) {}
+
+    fn status(&self, _status: Status) {}
 }
 
 /// How the backplane stands.

@@ -1,1 +1,9 @@
 //! The one integration binary.
+
+mod support;
+
+mod redis_access;
+mod redis_delivery;
+mod redis_link;
+mod redis_publish;
+mod redis_tls;

@@ -1,0 +1,135 @@
+//! The backplane on Redis: one subscriber connection and one command connection a pod, however many users it has.
+
+mod channels;
+mod commands;
+mod connect;
+mod interest;
+mod link;
+mod subscriptions;
+mod table;
+mod tuning;
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+pub use commands::{PublishOnceError, publish_once};
+pub use connect::{ConnectError, StartError, UrlError};
+pub use tuning::Tuning;
+
+use self::channels::Channels;
+use self::commands::Commands;
+use self::connect::Connector;
+use self::subscriptions::Subscriber;
+use self::table::Table;
+use super::{Backplane, BackplaneError, BoxFuture, Observer, Published, Sink, Status, Subscription};
+use crate::config::BackplaneConfig;
+use crate::protocol::{Payload, UserId};
+
+/// The backplane on Redis. Both connections heal by themselves, for as long as it takes.
+pub struct RedisBackplane {
+    table: Arc<Table>,
+    commands: Arc<Commands>,
+    status: watch::Receiver<Status>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    /// Ends the tasks when the last owner lets go.
+    _guard: DropGuard,
+}
+
+impl RedisBackplane {
+    /// Starts both connections and returns at once, whether or not Redis is there. They end with `stop`, or when the
+    /// value is dropped. `name` is what `CLIENT LIST` shows, with the connection's role appended.
+    ///
+    /// Must be called within a Tokio runtime.
+    ///
+    /// # Errors
+    /// [`StartError`] when there is no URL, or one that does not parse.
+    pub fn start(
+        config: &BackplaneConfig,
+        sink: Arc<dyn Sink>,
+        observer: Arc<dyn Observer>,
+        name: &str,
+        stop: &CancellationToken,
+    ) -> Result<Arc<Self>, StartError> {
+        Self::start_tuned(config, sink, observer, name, stop, Tuning::default())
+    }
+
+    /// [`RedisBackplane::start`] with other bounds and periods, for tests.
+    ///
+    /// # Errors
+    /// As for [`RedisBackplane::start`].
+    pub fn start_tuned(
+        config: &BackplaneConfig,
+        sink: Arc<dyn Sink>,
+        observer: Arc<dyn Observer>,
+        name: &str,
+        stop: &CancellationToken,
+        tuning: Tuning,
+    ) -> Result<Arc<Self>, StartError> {
+        let channels = Channels::new(&config.channel_prefix);
+        let subscriber_link = Connector::new(config, &format!("{name}-subscriber"), &tuning)?;
+        let publisher_link = Connector::new(config, &format!("{name}-publisher"), &tuning)?;
+
+        let (sender, status) = watch::channel(Status::Connecting);
+        let table = Arc::new(Table::default());
+        let commands = Arc::new(Commands::new(channels.clone(), &tuning));
+        let subscriber = Arc::new(Subscriber {
+            table: Arc::clone(&table),
+            channels,
+            sink,
+            observer,
+            status: sender,
+            tuning: tuning.clone(),
+        });
+
+        let stop = stop.child_token();
+        let tasks = TaskTracker::new();
+        tasks.spawn(link::supervise(subscriber, subscriber_link, tuning.clone(), stop.clone()));
+        tasks.spawn(link::supervise(Arc::clone(&commands), publisher_link, tuning, stop.clone()));
+        tasks.close();
+        Ok(Arc::new(Self { table, commands, status, tasks, _guard: stop.clone().drop_guard(), stop }))
+    }
+
+    /// Resolves when both connections' tasks have ended, after `stop`.
+    pub async fn stopped(&self) {
+        self.tasks.wait().await;
+    }
+}
+
+impl Backplane for RedisBackplane {
+    fn subscribe(&self, user: UserId) -> BoxFuture<'_, Result<Subscription, BackplaneError>> {
+        Box::pin(async move {
+            let subscription = self.table.want(user.clone());
+            tokio::select! {
+                biased;
+                joined = self.table.joined(&user) => joined.map(|()| subscription),
+                () = self.stop.cancelled() => Err(BackplaneError::Unavailable),
+            }
+        })
+    }
+
+    fn publish(&self, user: UserId, payload: Payload) -> BoxFuture<'_, Result<Published, BackplaneError>> {
+        Box::pin(async move { self.commands.publish(&user, &payload).await })
+    }
+
+    fn publish_all(
+        &self,
+        messages: Vec<(UserId, Payload)>,
+    ) -> BoxFuture<'_, Result<Vec<Published>, BackplaneError>> {
+        Box::pin(async move { self.commands.publish_all(&messages).await })
+    }
+
+    fn status(&self) -> Status {
+        *self.status.borrow()
+    }
+}
+
+impl fmt::Debug for RedisBackplane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisBackplane").field("status", &self.status()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,113 @@
+//! A backplane under test, and what it does, as events.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use websocket_service::backplane::redis::{RedisBackplane, Tuning};
+use websocket_service::backplane::{Backplane, Observer, Sink, Status, Subscription};
+use websocket_service::config::{BackplaneConfig, Secret};
+use websocket_service::protocol::UserId;
+
+use super::{LOCAL, within};
+
+/// Everything a backplane told its sink and its observer, in order.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Seen {
+    /// User and payload.
+    pub(crate) messages: Vec<(String, Vec<u8>)>,
+    /// Calls of `gap`.
+    pub(crate) gaps: usize,
+    /// Changes of status.
+    pub(crate) statuses: Vec<Status>,
+    /// Confirmed SUBSCRIBE commands.
+    pub(crate) subscribes: usize,
+}
+
+/// The other side of a backplane.
+#[derive(Debug, Default)]
+pub(crate) struct Recorder(watch::Sender<Seen>);
+
+impl Sink for Recorder {
+    fn deliver(&self, user: &str, payload: Vec<u8>) {
+        self.0.send_modify(|seen| seen.messages.push((user.to_owned(), payload)));
+    }
+
+    fn gap(&self) {
+        self.0.send_modify(|seen| seen.gaps += 1);
+    }
+}
+
+impl Observer for Recorder {
+    fn subscribed(&self, _took: Duration) {
+        self.0.send_modify(|seen| seen.subscribes += 1);
+    }
+
+    fn status(&self, status: Status) {
+        self.0.send_modify(|seen| seen.statuses.push(status));
+    }
+}
+
+/// One pod's backplane, and its recorder.
+pub(crate) struct Pod {
+    pub(crate) backplane: Arc<RedisBackplane>,
+    pub(crate) stop: CancellationToken,
+    recorder: Arc<Recorder>,
+}
+
+/// Short delays, so that tests of outages take tenths of a second. Bounds stay long enough for a busy machine, and the
+/// watchdog sleeps, except where a test is about them.
+pub(crate) fn quick() -> Tuning {
+    Tuning {
+        backoff_base: Duration::from_millis(10),
+        backoff_cap: Duration::from_millis(50),
+        ping_every: Duration::from_secs(3_600),
+        ..Tuning::default()
+    }
+}
+
+impl Pod {
+    /// A backplane on `url`.
+    pub(crate) fn start(url: &str) -> Self {
+        Self::start_tuned(Secret::inline(url), quick())
+    }
+
+    /// A backplane with other bounds.
+    pub(crate) fn start_tuned(url: Secret, tuning: Tuning) -> Self {
+        let config = BackplaneConfig { redis_url: Some(url), ..BackplaneConfig::default() };
+        let recorder = Arc::new(Recorder::default());
+        let (sink, observer) =
+            (Arc::clone(&recorder) as Arc<dyn Sink>, Arc::clone(&recorder) as Arc<dyn Observer>);
+        let stop = CancellationToken::new();
+        let backplane = RedisBackplane::start_tuned(&config, sink, observer, "pod-1", &stop, tuning);
+        Self { backplane: backplane.expect("a valid URL"), stop, recorder }
+    }
+
+    /// Subscribes a user.
+    pub(crate) async fn subscribe(&self, name: &str) -> Subscription {
+        let subscribed = within("a subscription", LOCAL, self.backplane.subscribe(user(name))).await;
+        subscribed.expect("the server takes the subscription")
+    }
+
+    /// Waits for an event.
+    pub(crate) async fn until(&self, what: &str, condition: impl FnMut(&Seen) -> bool) -> Seen {
+        let mut events = self.recorder.0.subscribe();
+        within(what, LOCAL, events.wait_for(condition)).await.expect("the recorder lives").clone()
+    }
+
+    /// Waits until the last change was to this status.
+    pub(crate) async fn until_status(&self, status: Status) -> Seen {
+        self.until(&format!("{status:?}"), |seen| seen.statuses.last() == Some(&status)).await
+    }
+
+    /// What has happened so far.
+    pub(crate) fn seen(&self) -> Seen {
+        self.recorder.0.borrow().clone()
+    }
+}
+
+/// A user id.
+pub(crate) fn user(name: &str) -> UserId {
+    UserId::new(name).expect("a valid user id")
+}

@@ -1,0 +1,213 @@
+//! A real Redis of a test's own.
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use redis::FromRedisValue;
+use redis::aio::MultiplexedConnection;
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+use super::LOCAL;
+
+/// A `redis-server` on a port of its own, killed when dropped.
+pub(crate) struct RedisServer {
+    child: Option<Child>,
+    port: u16,
+    tls_port: u16,
+    directory: TempDir,
+    password: Option<String>,
+}
+
+/// What differs from an open server without TLS.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Options {
+    /// Of the default user.
+    pub(crate) password: Option<&'static str>,
+    /// Further lines of its configuration: `user …`, `rename-command …`.
+    pub(crate) lines: Vec<&'static str>,
+    /// A folder with `server.pem` and `server.key`, for a TLS port besides the plain one.
+    pub(crate) tls: Option<PathBuf>,
+}
+
+impl RedisServer {
+    /// An open server.
+    pub(crate) async fn start() -> Self {
+        Self::start_with(Options::default()).await
+    }
+
+    /// A server with options; ready when this returns.
+    pub(crate) async fn start_with(options: Options) -> Self {
+        let mut log = String::new();
+        // Between the choice of a free port and its use somebody else may take it.
+        for _ in 0..5 {
+            let directory = tempfile::tempdir().expect("a temporary folder");
+            let (port, tls_port) = (free_port(), free_port());
+            write_configuration(directory.path(), &options, port, tls_port);
+            let password = options.password.map(str::to_owned);
+            let child = spawn(directory.path());
+            let mut server = Self { child: Some(child), port, tls_port, directory, password };
+            if server.answers().await {
+                return server;
+            }
+            log = server.log();
+        }
+        panic!("redis-server does not start:\n{log}");
+    }
+
+    /// Host and port of the plain port.
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The URL of the plain port, as the default user.
+    pub(crate) fn url(&self) -> String {
+        match &self.password {
+            Some(password) => format!("redis://:{password}@{}", self.address()),
+            None => format!("redis://{}", self.address()),
+        }
+    }
+
+    /// The URL of the TLS port.
+    pub(crate) fn tls_url(&self) -> String {
+        format!("rediss://localhost:{}", self.tls_port)
+    }
+
+    /// Kills it: its port refuses.
+    pub(crate) fn stop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // Fails only when it is gone already.
+            let _ = child.kill();
+            child.wait().expect("redis-server can be waited for");
+        }
+    }
+
+    /// Starts it again on the same ports.
+    pub(crate) async fn restart(&mut self) {
+        self.stop();
+        self.child = Some(spawn(self.directory.path()));
+        assert!(self.answers().await, "redis-server does not come back:\n{}", self.log());
+    }
+
+    /// Stops it in its tracks: connections stay open and nothing is answered.
+    pub(crate) fn pause(&self) {
+        self.signal("STOP");
+    }
+
+    /// Ends a pause.
+    pub(crate) fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    /// Runs a command, over a new connection.
+    pub(crate) async fn run<T: FromRedisValue>(&self, command: &str, arguments: &[&[u8]]) -> T {
+        let mut connection = self.connect().await.expect("the server takes connections");
+        let mut words = command.split(' ');
+        let mut command = redis::cmd(words.next().unwrap_or_default());
+        command.arg(words.collect::<Vec<_>>()).arg(arguments);
+        command.query_async(&mut connection).await.expect("the server takes the command")
+    }
+
+    /// Publishes for a user, as a back end does. Returns the number of subscribers.
+    pub(crate) async fn publish(&self, user: &str, payload: &[u8]) -> u64 {
+        self.run("PUBLISH", &[format!("ws:{user}").as_bytes(), payload]).await
+    }
+
+    /// Subscribers of a channel.
+    pub(crate) async fn subscribers(&self, channel: &str) -> u64 {
+        let (_, count): (Vec<u8>, u64) = self.run("PUBSUB NUMSUB", &[channel.as_bytes()]).await;
+        count
+    }
+
+    /// How often a command was called since the start (`INFO commandstats`).
+    pub(crate) async fn calls(&self, command: &str) -> u64 {
+        let stats: String = self.run("INFO commandstats", &[]).await;
+        let prefix = format!("cmdstat_{command}:calls=");
+        let line = stats.lines().find_map(|line| line.strip_prefix(prefix.as_str()));
+        line.map_or(0, |rest| rest.split(',').next().unwrap_or_default().parse().expect("a number"))
+    }
+
+    async fn connect(&self) -> redis::RedisResult<MultiplexedConnection> {
+        // The crate's own second for everything is too short on a busy machine.
+        let patient = redis::AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(LOCAL.limit))
+            .set_response_timeout(Some(LOCAL.limit));
+        redis::Client::open(self.url())?.get_multiplexed_async_connection_with_config(&patient).await
+    }
+
+    /// Whether it becomes ready. False when it ends, as it does when a port is taken.
+    async fn answers(&mut self) -> bool {
+        let start = Instant::now();
+        loop {
+            if let Ok(mut connection) = self.connect().await
+                && redis::cmd("PING").exec_async(&mut connection).await.is_ok()
+            {
+                return true;
+            }
+            let ended = self.child.as_mut().is_none_or(|child| !matches!(child.try_wait(), Ok(None)));
+            if ended {
+                return false;
+            }
+            assert!(start.elapsed() < LOCAL.limit, "redis-server does not answer:\n{}", self.log());
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    fn signal(&self, signal: &str) {
+        let id = self.child.as_ref().expect("a running server").id();
+        let status = Command::new("sh").args(["-c", &format!("kill -{signal} {id}")]).status();
+        assert!(status.is_ok_and(|status| status.success()), "cannot send SIG{signal}");
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().expect("a bound address").port()
+}
+
+fn write_configuration(directory: &Path, options: &Options, port: u16, tls_port: u16) {
+    let folder = directory.display();
+    let mut text = format!(
+        "bind 127.0.0.1 ::1\nport {port}\ndir {folder}\nlogfile {folder}/log\nsave \"\"\nappendonly no\n"
+    );
+    if let Some(tls) = &options.tls {
+        let tls = tls.display();
+        text += &format!(
+            "tls-port {tls_port}\ntls-cert-file {tls}/server.pem\ntls-key-file {tls}/server.key\n\
+             tls-auth-clients no\n"
+        );
+    }
+    if let Some(password) = options.password {
+        text += &format!("requirepass {password}\n");
+    }
+    for line in &options.lines {
+        text += line;
+        text.push('\n');
+    }
+    fs::write(directory.join("redis.conf"), text).expect("the configuration can be written");
+}
+
+fn spawn(directory: &Path) -> Child {
+    Command::new("redis-server")
+        .arg(directory.join("redis.conf"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect(
+            "cannot run redis-server (6.0 or later): install it, on Debian `apt-get install redis-server`",
+        )
+}
