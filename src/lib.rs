@@ -22,3 +22,6 @@ pub mod signal;
 pub mod telemetry;
 
 pub mod cli;
+
+#[cfg(test)]
+mod generated;
