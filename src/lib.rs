@@ -24,3 +24,6 @@ pub mod signal;
 pub mod telemetry;
 
 pub mod cli;
+
+#[cfg(test)]
+mod generated;

@@ -1,7 +1,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Secret;
+use secrecy::ExposeSecret;
+
+use super::values::Values;
+use super::{Secret, table};
 
 /// The signature algorithm, fixed by configuration and never taken from a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -67,5 +70,34 @@ impl Default for AuthConfig {
             audience: None,
             leeway: Duration::from_secs(5),
         }
+    }
+}
+
+impl AuthConfig {
+    pub(super) fn read(values: &mut Values) -> Self {
+        let default = Self::default();
+        let algorithm: TokenAlgorithm = values.choice(&table::JWT_ALGORITHM).unwrap_or_default();
+        // All are read, so that a fault in one that the algorithm does not use shows as well.
+        let secret = values.secret(&table::JWT_SECRET_KEY, |_| Ok(()));
+        let previous_secret = values.secret(&table::JWT_PREVIOUS_SECRET_KEY, |_| Ok(()));
+        let public = values.secret(&table::JWT_PUBLIC_KEY, |_| Ok(())).map(with_line_breaks);
+        let previous_public = values.secret(&table::JWT_PREVIOUS_PUBLIC_KEY, |_| Ok(())).map(with_line_breaks);
+        let (current, previous) =
+            if algorithm.is_symmetric() { (secret, previous_secret) } else { (public, previous_public) };
+        Self {
+            algorithm,
+            keys: KeyMaterial { current, previous, directory: values.folder(&table::JWT_KEYS_DIR) },
+            issuer: values.text(&table::JWT_ISSUER),
+            audience: values.text(&table::JWT_AUDIENCE),
+            leeway: values.seconds(&table::JWT_LEEWAY_SECONDS).unwrap_or(default.leeway),
+        }
+    }
+}
+
+/// A PEM in an environment variable often has `\n` for its line breaks.
+fn with_line_breaks(secret: Secret) -> Secret {
+    match secret {
+        Secret::Inline(text) => Secret::inline(text.expose_secret().replace("\\n", "\n")),
+        file @ Secret::File(_) => file,
     }
 }

@@ -1,4 +1,5 @@
-use super::Secret;
+use super::values::Values;
+use super::{Secret, parse, table};
 
 /// How messages reach this pod.
 #[derive(Debug, Clone)]
@@ -20,4 +21,21 @@ impl Default for BackplaneConfig {
 pub struct PublishConfig {
     /// `API_KEY`; without it the publish API is 404.
     pub api_key: Option<Secret>,
+}
+
+impl BackplaneConfig {
+    pub(super) fn read(values: &mut Values) -> Self {
+        Self {
+            redis_url: values.secret(&table::REDIS_URL, parse::redis_url),
+            channel_prefix: values
+                .text(&table::WEBSOCKET_CHANNEL_PREFIX)
+                .unwrap_or_else(|| Self::default().channel_prefix),
+        }
+    }
+}
+
+impl PublishConfig {
+    pub(super) fn read(values: &mut Values) -> Self {
+        Self { api_key: values.secret(&table::API_KEY, |_| Ok(())) }
+    }
 }

@@ -1,5 +1,8 @@
 use std::time::Duration;
 
+use super::choice::DrainClose;
+use super::table;
+use super::values::Values;
 use crate::protocol::CloseCode;
 
 /// How the pod goes, on SIGTERM or `POST /drain`.
@@ -22,6 +25,20 @@ impl Default for DrainConfig {
             spread: Duration::from_secs(60),
             linger: Duration::from_secs(10),
             close_code: CloseCode::Restart,
+        }
+    }
+}
+
+impl DrainConfig {
+    pub(super) fn read(values: &mut Values) -> Self {
+        let default = Self::default();
+        Self {
+            lame_duck: values.seconds(&table::DRAIN_LAME_DUCK_SECONDS).unwrap_or(default.lame_duck),
+            spread: values.seconds(&table::DRAIN_SPREAD_SECONDS).unwrap_or(default.spread),
+            linger: values.seconds(&table::DRAIN_LINGER_SECONDS).unwrap_or(default.linger),
+            close_code: values
+                .choice(&table::DRAIN_CLOSE_CODE)
+                .map_or(default.close_code, |DrainClose(code)| code),
         }
     }
 }

@@ -1,3 +1,7 @@
+use super::choice::Refusal;
+use super::table;
+use super::values::Values;
+
 /// What kind of place the service runs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Environment {
@@ -84,6 +88,37 @@ impl Default for LimitsConfig {
             per_user_policy: UserLimitPolicy::Reject,
             per_address: None,
             handshakes_per_second: None,
+        }
+    }
+}
+
+impl ServerConfig {
+    pub(super) fn read(values: &mut Values) -> Self {
+        let default = Self::default();
+        Self {
+            host: values.address(&table::HOST).unwrap_or(default.host),
+            port: values.number(&table::PORT).unwrap_or(default.port),
+            admin_port: values.number(&table::ADMIN_PORT).unwrap_or(default.admin_port),
+            allowed_origins: values.origins(&table::ALLOWED_ORIGINS).unwrap_or(default.allowed_origins),
+            reject_with_http: values
+                .choice(&table::REJECT_WITH)
+                .map_or(default.reject_with_http, |refusal: Refusal| refusal.http),
+            public_metrics: values.switch(&table::PUBLIC_METRICS).unwrap_or(default.public_metrics),
+        }
+    }
+}
+
+impl LimitsConfig {
+    pub(super) fn read(values: &mut Values) -> Self {
+        let default = Self::default();
+        Self {
+            connections: values.number(&table::MAX_CONNECTIONS).unwrap_or(default.connections),
+            per_user: values.number(&table::MAX_CONNECTIONS_PER_USER).unwrap_or(default.per_user),
+            per_user_policy: values
+                .choice(&table::MAX_CONNECTIONS_PER_USER_POLICY)
+                .unwrap_or(default.per_user_policy),
+            per_address: values.limit(&table::MAX_CONNECTIONS_PER_ADDRESS),
+            handshakes_per_second: values.limit(&table::HANDSHAKES_PER_SECOND),
         }
     }
 }

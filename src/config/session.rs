@@ -1,5 +1,8 @@
 use std::time::Duration;
 
+use super::table;
+use super::values::Values;
+
 /// What happens to a message for which the outbox has no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OverflowPolicy {
@@ -60,6 +63,26 @@ impl Default for SessionConfig {
             outbox: OutboxConfig::default(),
             batch_max_messages: 64,
             batch_linger: Duration::ZERO,
+        }
+    }
+}
+
+impl SessionConfig {
+    pub(super) fn read(values: &mut Values) -> Self {
+        let default = Self::default();
+        Self {
+            heartbeat: values.seconds(&table::WEBSOCKET_HEARTBEAT_INTERVAL).unwrap_or(default.heartbeat),
+            timeout: values.seconds(&table::WEBSOCKET_CONNECTION_TIMEOUT).unwrap_or(default.timeout),
+            echo: values.switch(&table::ECHO).unwrap_or(default.echo),
+            max_message_bytes: values.bytes(&table::MAX_MESSAGE_BYTES).unwrap_or(default.max_message_bytes),
+            client_messages_per_second: values.limit(&table::CLIENT_MESSAGES_PER_SECOND).unwrap_or(0),
+            outbox: OutboxConfig {
+                bytes: values.bytes(&table::OUTBOX_BYTES).unwrap_or(default.outbox.bytes),
+                messages: values.number(&table::OUTBOX_MESSAGES).unwrap_or(default.outbox.messages),
+                policy: values.choice(&table::OUTBOX_POLICY).unwrap_or(default.outbox.policy),
+            },
+            batch_max_messages: values.number(&table::BATCH_MAX_MESSAGES).unwrap_or(default.batch_max_messages),
+            batch_linger: values.milliseconds(&table::BATCH_LINGER_MS).unwrap_or(default.batch_linger),
         }
     }
 }

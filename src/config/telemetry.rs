@@ -1,3 +1,7 @@
+use super::choice::Choice;
+use super::values::Values;
+use super::{Environment, table};
+
 /// Least level that is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[expect(missing_docs, reason = "the usual levels")]
@@ -27,4 +31,16 @@ pub struct TelemetryConfig {
     pub level: LogLevel,
     /// `LOG_FORMAT`.
     pub format: LogFormat,
+}
+
+impl TelemetryConfig {
+    pub(super) fn read(values: &mut Values, environment: Environment) -> Self {
+        let format =
+            if environment == Environment::Development { LogFormat::Text } else { LogFormat::Json };
+        values.presume(&table::LOG_FORMAT, format.name());
+        Self {
+            level: values.choice(&table::LOG_LEVEL).unwrap_or_default(),
+            format: values.choice(&table::LOG_FORMAT).unwrap_or(format),
+        }
+    }
 }

@@ -1,0 +1,115 @@
+use super::choice::{DrainClose, Refusal, names};
+use super::setting::Initial::{Default, Unset};
+use super::setting::{Group, Kind, Setting};
+use super::{Environment, LogFormat, LogLevel, OverflowPolicy, TokenAlgorithm, UserLimitPolicy};
+
+const MIB: u64 = 1 << 20;
+const MINUTE: u64 = 60_000;
+
+/// The key in `.env.example`, long enough to pass as a real one, so production knows it by heart.
+pub(super) const EXAMPLE_KEY: &str = "change-me-to-the-output-of-openssl-rand-hex-32";
+
+macro_rules! settings {
+    ($($name:ident: $group:ident, $kind:expr, $initial:expr, $doc:expr;)*) => {
+        $(
+            pub(super) const $name: Setting = Setting {
+                name: stringify!($name),
+                group: Group::$group,
+                kind: $kind,
+                initial: $initial,
+                doc: $doc,
+            };
+        )*
+
+        /// Every setting, in the order of the documentation.
+        pub const SETTINGS: &[Setting] = &[$($name),*];
+    };
+}
+
+settings! {
+    ENVIRONMENT: Place, Kind::Choice(names::<Environment>), Default("development"),
+        "What kind of place this is. `development` makes up a missing token key and serves a page to try things \
+         with; `production` refuses to start with a missing, example or short key.";
+
+    HOST: Server, Kind::Address, Default("0.0.0.0"), "Address that both listeners bind; `::` for IPv6.";
+    PORT: Server, Kind::Number(0, 65_535), Default("8004"), "Public port; 0 picks a free one.";
+    ADMIN_PORT: Server, Kind::Number(0, 65_535), Default("9004"),
+        "Cluster-internal port: probes, metrics, status, drain; 0 picks a free one. Never expose it.";
+    ALLOWED_ORIGINS: Server, Kind::Origins, Default("http://localhost:3000"),
+        "Which browsers may connect, by their `Origin`; others are refused with 403. Clients without an `Origin` \
+         pass. Quote a `*` in YAML.";
+    REJECT_WITH: Server, Kind::Choice(names::<Refusal>), Default("close"),
+        "How a refused token is told: `close` upgrades and closes with 1008, so that a browser can see why; `http` \
+         answers 401.";
+    PUBLIC_METRICS: Server, Kind::Switch, Default("true"), "Whether the public port serves `/metrics` too.";
+
+    MAX_CONNECTIONS: Limits, Kind::Number(1, 10_000_000), Default("10000"),
+        "Connections of this pod; beyond it upgrades are answered 503.";
+    MAX_CONNECTIONS_PER_USER: Limits, Kind::Number(1, 1_000_000), Default("5"), "Connections of one user on this pod.";
+    MAX_CONNECTIONS_PER_USER_POLICY: Limits, Kind::Choice(names::<UserLimitPolicy>), Default("reject"),
+        "What is closed with 4000 beyond that: the new connection, or the user's oldest one.";
+    MAX_CONNECTIONS_PER_ADDRESS: Limits, Kind::Limit(1_000_000), Unset("100"),
+        "Connections from one address on this pod. Behind a proxy all share the proxy's address.";
+    HANDSHAKES_PER_SECOND: Limits, Kind::Limit(1_000_000), Unset("500"),
+        "Upgrades a second on this pod, with bursts of as many; beyond it they are answered 503.";
+
+    JWT_ALGORITHM: Tokens, Kind::Choice(names::<TokenAlgorithm>), Default("HS256"),
+        "Signature algorithm of tokens. It is never taken from a token.";
+    JWT_SECRET_KEY: Tokens, Kind::Secret, Unset(EXAMPLE_KEY),
+        "Shared key of the HS algorithms; at least 32 bytes in production.";
+    JWT_PUBLIC_KEY: Tokens, Kind::Secret, Unset("'-----BEGIN PUBLIC KEY-----…'"),
+        "Public key of the other algorithms, in PEM; in place, `\\n` may stand for a line break.";
+    JWT_PREVIOUS_SECRET_KEY: Tokens, Kind::Secret, Unset(EXAMPLE_KEY),
+        "The shared key before the current one, still accepted while keys are rotated.";
+    JWT_PREVIOUS_PUBLIC_KEY: Tokens, Kind::Secret, Unset("'-----BEGIN PUBLIC KEY-----…'"),
+        "The public key before the current one, still accepted while keys are rotated.";
+    JWT_KEYS_DIR: Tokens, Kind::Folder, Unset("/etc/websocket-service/keys"),
+        "A folder with one key a file, reread when it changes; the file's name without its ending is the `kid`. \
+         May take the place of the keys above.";
+    JWT_ISSUER: Tokens, Kind::Text(1024), Unset("https://login.example.com"), "`iss` must be this.";
+    JWT_AUDIENCE: Tokens, Kind::Text(1024), Unset("notifications"),
+        "`aud` must hold this; unset, a token's `aud` is not looked at.";
+    JWT_LEEWAY_SECONDS: Tokens, Kind::Seconds(0, 5 * MINUTE), Default("5"),
+        "Allowed difference of clocks for `exp` and `nbf`.";
+
+    WEBSOCKET_HEARTBEAT_INTERVAL: Session, Kind::Seconds(1, 60 * MINUTE), Default("30"),
+        "Time between pings, before jitter; less than the connection timeout.";
+    WEBSOCKET_CONNECTION_TIMEOUT: Session, Kind::Seconds(1, 24 * 60 * MINUTE), Default("60"),
+        "Silence after which a connection is closed with 4001.";
+    ECHO: Session, Kind::Switch, Default("true"),
+        "Whether a client's text is answered `Echo: <the text>`, a connection test.";
+    MAX_MESSAGE_BYTES: Session, Kind::Bytes(1, 64 * MIB), Default("65536"),
+        "Largest message in either direction; a larger one from a client closes with 1009.";
+    CLIENT_MESSAGES_PER_SECOND: Session, Kind::Limit(1_000_000), Default("100"),
+        "Messages and control frames a client may send a second, with bursts of twice as many; beyond it: 4003.";
+
+    OUTBOX_BYTES: Outbox, Kind::Bytes(1, 1024 * MIB), Default("1MiB"),
+        "Payload bytes that may wait for a slow client; at least `MAX_MESSAGE_BYTES`.";
+    OUTBOX_MESSAGES: Outbox, Kind::Number(1, 1_000_000), Default("1024"), "Messages that may wait for a slow client.";
+    OUTBOX_POLICY: Outbox, Kind::Choice(names::<OverflowPolicy>), Default("close"),
+        "What happens beyond that: the connection is closed with 4002, or the oldest waiting messages make room.";
+    BATCH_MAX_MESSAGES: Outbox, Kind::Number(1, 100_000), Default("64"), "Most messages in one write to a socket.";
+    BATCH_LINGER_MS: Outbox, Kind::Milliseconds(1_000), Default("0"),
+        "How long the first message of a batch may wait for others; 0 sends at once.";
+
+    REDIS_URL: Backplane, Kind::Secret, Unset("redis://127.0.0.1:6379"),
+        "`redis://` or `rediss://`. Unset, messages stay within this process: one pod only.";
+    WEBSOCKET_CHANNEL_PREFIX: Backplane, Kind::Text(256), Default("ws:"),
+        "What stands before the user id in a channel's name.";
+    API_KEY: Backplane, Kind::Secret, Unset("change-me"),
+        "Key of the HTTP publish API; at least 16 bytes in production. Unset, that API is 404.";
+
+    DRAIN_LAME_DUCK_SECONDS: Drain, Kind::Seconds(0, 60 * MINUTE), Default("10"),
+        "How long upgrades are still accepted after SIGTERM, while the cluster learns that the pod goes.";
+    DRAIN_SPREAD_SECONDS: Drain, Kind::Seconds(0, 60 * MINUTE), Default("60"),
+        "Over how long the connections are closed, so that clients do not come back all at once.";
+    DRAIN_LINGER_SECONDS: Drain, Kind::Seconds(0, 60 * MINUTE), Default("10"),
+        "How long closed peers have to answer before they are cut.";
+    DRAIN_CLOSE_CODE: Drain, Kind::Choice(names::<DrainClose>), Default("1012"),
+        "Close code of a drain, for clients that know only 1001.";
+
+    LOG_LEVEL: Logs, Kind::Choice(names::<LogLevel>), Default("INFO"),
+        "Least level that is logged; `PUT /log-level` changes it at run time.";
+    LOG_FORMAT: Logs, Kind::Choice(names::<LogFormat>), Unset("json"),
+        "How a log line looks. Unset: `text` in development, `json` elsewhere.";
+}
