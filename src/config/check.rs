@@ -20,7 +20,10 @@ pub(super) fn check(config: &Config, values: &mut Values) {
 
 fn ports(config: &Config, values: &mut Values) {
     let server = &config.server;
-    if values.sound(&[&table::PORT, &table::ADMIN_PORT]) && server.port == server.admin_port && server.port != 0 {
+    if values.sound(&[&table::PORT, &table::ADMIN_PORT])
+        && server.port == server.admin_port
+        && server.port != 0
+    {
         let problem = format!("{} is {} too", server.port, given_by(&table::ADMIN_PORT, values));
         values.fault(&table::PORT, Problem::new(problem, "give each listener a port of its own"));
     }
@@ -40,7 +43,8 @@ fn times(config: &Config, values: &mut Values) {
 fn sizes(config: &Config, values: &mut Values) {
     let (outbox, message) = (config.session.outbox.bytes, config.session.max_message_bytes);
     if values.sound(&[&table::OUTBOX_BYTES, &table::MAX_MESSAGE_BYTES]) && outbox < message {
-        let problem = format!("{outbox} is less than {message}, {}", given_by(&table::MAX_MESSAGE_BYTES, values));
+        let problem =
+            format!("{outbox} is less than {message}, {}", given_by(&table::MAX_MESSAGE_BYTES, values));
         let remedy = "make room for the largest message at least";
         values.fault(&table::OUTBOX_BYTES, Problem::new(problem, remedy));
     }
@@ -71,7 +75,8 @@ fn token_keys(config: &Config, values: &mut Values) {
     let stray = others.into_iter().find(|other| values.source(other).is_some());
     if let Some(stray) = stray.filter(|_| missing && made_up) {
         let problem = format!("is no key for JWT_ALGORITHM {}", keys::name(algorithm));
-        values.fault(stray, Problem::new(problem, "set JWT_ALGORITHM to the key's own, or leave the key out"));
+        values
+            .fault(stray, Problem::new(problem, "set JWT_ALGORITHM to the key's own, or leave the key out"));
     }
     for (setting, key) in [(current, &material.current), (previous, &material.previous)] {
         let problem = key.as_ref().and_then(|key| refusal(config, key));

@@ -32,9 +32,10 @@ pub(super) fn resolve(sources: &Sources, faults: &mut Vec<Fault>) -> Layer {
 
 fn defaults() -> Layer {
     let of = |setting: &'static Setting| match setting.initial {
-        Initial::Default(text) => {
-            Some((setting.name, Given { text: text.to_owned(), form: Form::InPlace, source: Source::Default }))
-        }
+        Initial::Default(text) => Some((
+            setting.name,
+            Given { text: text.to_owned(), form: Form::InPlace, source: Source::Default },
+        )),
         Initial::Unset(_) => None,
     };
     SETTINGS.iter().filter_map(of).collect()
@@ -101,7 +102,8 @@ fn dotenv(sources: &Sources, faults: &mut Vec<Fault>) -> Layer {
 
 /// Says which line it is instead of showing it, as dotenvy would: it may hold a secret.
 fn bad_line(text: &str, error: &dotenvy::Error) -> Problem {
-    const SHAPE: &str = "write NAME='value', in single quotes if it holds spaces, `$`, `#`, quotes or backslashes";
+    const SHAPE: &str =
+        "write NAME='value', in single quotes if it holds spaces, `$`, `#`, quotes or backslashes";
     let line = match error {
         dotenvy::Error::LineParse(line, _) => text.find(line.trim_end()),
         _ => None,

@@ -116,7 +116,8 @@ fn origin(entry: &str) -> Parsed<()> {
         return refuse("ends with a slash, as no browser's Origin does", "leave the slash out");
     }
     let uri = entry.parse::<http::Uri>().ok();
-    let parts = uri.as_ref().and_then(|uri| Some((uri.scheme_str()?, uri.authority()?, uri.path_and_query())));
+    let parts =
+        uri.as_ref().and_then(|uri| Some((uri.scheme_str()?, uri.authority()?, uri.path_and_query())));
     let Some((scheme, authority, rest)) = parts else {
         return refuse("is no origin", "give scheme://host or scheme://host:port");
     };

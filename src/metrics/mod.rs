@@ -3,6 +3,8 @@
 mod declare;
 mod labels;
 
+use std::fmt;
+
 use prometheus::{Encoder, Histogram, IntCounter, IntGauge, TextEncoder};
 
 use declare::Declare;
@@ -39,6 +41,12 @@ pub struct Metrics {
     pub drain_remaining: IntGauge,
     pub drain_forced: IntCounter,
     declared: Declare,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics")
+    }
 }
 
 impl Default for Metrics {

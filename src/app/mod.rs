@@ -1,0 +1,189 @@
+//! The composition root: the one place that knows every part.
+
+mod inbox;
+mod keys;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::KeyError;
+use crate::backplane::memory::MemoryBackplane;
+use crate::backplane::redis::{RedisBackplane, StartError};
+use crate::backplane::{Backplane, Status};
+use crate::config::{Config, Environment};
+use crate::drain::{Drain, Phase};
+use crate::hub::Hub;
+use crate::metrics::Metrics;
+use crate::readiness::Readiness;
+use crate::server::{self, Admission, Service, accept};
+use crate::telemetry::Levels;
+use inbox::{Inbox, LinkObserver};
+use keys::Keys;
+
+/// Why the service does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// A port cannot be bound.
+    #[error("cannot listen on {address}: {source}; is another process there?")]
+    Bind {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// A key cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// The backplane's settings cannot be used.
+    #[error(transparent)]
+    Backplane(#[from] StartError),
+}
+
+/// Where the service listens.
+#[derive(Debug, Clone, Copy)]
+pub struct Addresses {
+    /// Clients and publishers.
+    pub public: SocketAddr,
+    /// The cluster.
+    pub admin: SocketAddr,
+}
+
+/// A service whose ports are bound and whose parts are made, not yet serving.
+#[derive(Debug)]
+pub struct Bound {
+    /// The ports as bound; of use where the settings said 0.
+    pub addresses: Addresses,
+    /// Starts the drain, and tells how far it is.
+    pub drain: Drain,
+    /// Where to look at the counters.
+    pub metrics: Arc<Metrics>,
+    /// A URL with a token to try, where the key was made up.
+    pub try_url: Option<String>,
+    service: Arc<Service>,
+    listeners: (TcpListener, TcpListener),
+    started: Arc<AtomicBool>,
+    stop: CancellationToken,
+    background: Vec<JoinHandle<()>>,
+}
+
+/// Binds every port, then makes every part. Starts nothing that cannot be dropped, and needs no Redis to be there.
+///
+/// # Errors
+/// [`BuildError`] when a port is taken, or a key or URL is no good.
+pub async fn build(config: Config, levels: Levels) -> Result<Bound, BuildError> {
+    let public = listen(&config, config.server.port)?;
+    let admin = listen(&config, config.server.admin_port)?;
+    let addresses = Addresses { public: local(&public)?, admin: local(&admin)? };
+
+    let keys = Keys::load(&config)?;
+    let try_url = keys
+        .token
+        .as_ref()
+        .map(|token| format!("ws://localhost:{}/ws?token={}", addresses.public.port(), token.expose()));
+    let page = (config.environment == Environment::Development).then(|| keys.page());
+
+    let stop = CancellationToken::new();
+    let pod = gethostname::gethostname().to_string_lossy().into_owned();
+    let (hub, metrics) = (Hub::new(), Arc::new(Metrics::new()));
+    let backplane = backplane(&config, &hub, &metrics, &pod, &stop)?;
+    let (drain, started) = (Drain::default(), Arc::new(AtomicBool::new(false)));
+    let background = keys.watch(&stop);
+
+    let service = Arc::new(Service {
+        readiness: readiness(&started, &drain, &backplane),
+        admission: Admission::new(&config.limits),
+        verifier: keys.verifier,
+        api_key: keys.api_key,
+        drain: drain.clone(),
+        metrics: Arc::clone(&metrics),
+        hub,
+        backplane,
+        levels,
+        page,
+        pod,
+        config,
+    });
+    Ok(Bound {
+        addresses,
+        drain,
+        metrics,
+        try_url,
+        service,
+        listeners: (public, admin),
+        started,
+        stop,
+        background,
+    })
+}
+
+impl Bound {
+    /// Serves until `leave` resolves, which should be after a drain. Requests under way then finish.
+    pub async fn run(self, leave: impl Future<Output = ()>) {
+        let Self { service, listeners: (public, admin), started, stop, background, .. } = self;
+        // The listeners go last: until then the pod answers its probes and tells why it is unready.
+        let closed = CancellationToken::new();
+        let public = tokio::spawn(accept::serve(public, server::public_router(&service), closed.clone()));
+        let admin = tokio::spawn(accept::serve(admin, server::admin_router(&service), closed.clone()));
+        started.store(true, Ordering::Release);
+
+        tokio::select! {
+            () = leave => {}
+            // Never resolves: a drained pod stays, unready, until it is asked to leave.
+            () = async {
+                service.drain.run(&service.hub, &service.config.drain, &service.metrics).await;
+                std::future::pending().await
+            } => {}
+        }
+        closed.cancel();
+        let _ = tokio::join!(public, admin);
+        stop.cancel();
+        for task in background {
+            let _ = task.await;
+        }
+    }
+}
+
+fn listen(config: &Config, port: u16) -> Result<TcpListener, BuildError> {
+    let address = SocketAddr::new(config.server.host, port);
+    accept::bind(address).map_err(|source| BuildError::Bind { address, source })
+}
+
+fn local(listener: &TcpListener) -> Result<SocketAddr, BuildError> {
+    let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
+    listener.local_addr().map_err(|source| BuildError::Bind { address: unknown, source })
+}
+
+fn backplane(
+    config: &Config,
+    hub: &Arc<Hub>,
+    metrics: &Arc<Metrics>,
+    pod: &str,
+    stop: &CancellationToken,
+) -> Result<Arc<dyn Backplane>, StartError> {
+    let sink = Arc::new(Inbox::new(Arc::clone(hub), Arc::clone(metrics), &config.session));
+    if config.backplane.redis_url.is_none() {
+        metrics.backplane_up.set(1);
+        return Ok(Arc::new(MemoryBackplane::new(sink)));
+    }
+    let observer = Arc::new(LinkObserver::new(Arc::clone(metrics)));
+    let name = format!("websocket-service-{pod}");
+    let backplane: Arc<dyn Backplane> =
+        RedisBackplane::start(&config.backplane, sink, observer, &name, stop)?;
+    Ok(backplane)
+}
+
+/// Starting, draining, and a backplane that was never there make the pod unready. One that went away later does not:
+/// all pods share it, and all would go at once.
+fn readiness(started: &Arc<AtomicBool>, drain: &Drain, backplane: &Arc<dyn Backplane>) -> Readiness {
+    let (started, drain, backplane) = (Arc::clone(started), drain.clone(), Arc::clone(backplane));
+    Readiness::default()
+        .with("starting", move || started.load(Ordering::Acquire))
+        .with("draining", move || drain.phase() == Phase::Serving)
+        .with("backplane", move || backplane.status() != Status::Connecting)
+}
