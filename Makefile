@@ -29,7 +29,7 @@ fmt: ## format the code
 
 .PHONY: docs
 docs: ## write the generated pages (docs/settings.md and the like) anew from the code
-	UPDATE_DOCS=1 $(CARGO) test --locked generated
+	UPDATE_DOCS=1 $(CARGO) test --locked --lib
 
 ##@ Checks
 
