@@ -15,6 +15,7 @@ pub(crate) fn assert_current(path: &str, generated: &str) {
         std::env::var("UPDATE_DOCS").is_ok_and(|value| value == "1"),
         "{path} is stale; write it anew with UPDATE_DOCS=1 cargo test --lib"
     );
-    let written = file.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&file, generated));
+    let written =
+        file.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&file, generated));
     written.unwrap_or_else(|error| panic!("cannot write {path}: {error}"));
 }

@@ -81,7 +81,8 @@ impl AuthConfig {
         let secret = values.secret(&table::JWT_SECRET_KEY, |_| Ok(()));
         let previous_secret = values.secret(&table::JWT_PREVIOUS_SECRET_KEY, |_| Ok(()));
         let public = values.secret(&table::JWT_PUBLIC_KEY, |_| Ok(())).map(with_line_breaks);
-        let previous_public = values.secret(&table::JWT_PREVIOUS_PUBLIC_KEY, |_| Ok(())).map(with_line_breaks);
+        let previous_public =
+            values.secret(&table::JWT_PREVIOUS_PUBLIC_KEY, |_| Ok(())).map(with_line_breaks);
         let (current, previous) =
             if algorithm.is_symmetric() { (secret, previous_secret) } else { (public, previous_public) };
         Self {

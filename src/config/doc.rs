@@ -78,7 +78,8 @@ fn row(page: &mut String, setting: &Setting) {
     let name = setting.name;
     let (key, flag) = (name.to_ascii_lowercase(), kebab(name));
     let (values, doc) = (setting.values(), setting.doc);
-    let _ = writeln!(page, "| `{PREFIX}{name}`{mark}<br>`{key}`<br>`--{flag}` | {default} | {values} | {doc} |");
+    let _ =
+        writeln!(page, "| `{PREFIX}{name}`{mark}<br>`{key}`<br>`--{flag}` | {default} | {values} | {doc} |");
 }
 
 fn env_example() -> String {
@@ -113,14 +114,19 @@ fn the_example_is_a_sound_env_file_for_development() {
     // What is an example of a file, folder or PEM that is not there.
     let elsewhere = ["JWT_KEYS_DIR", "JWT_PUBLIC_KEY", "JWT_PREVIOUS_PUBLIC_KEY"];
     let usable = |line: &&str| !elsewhere.iter().any(|name| line.starts_with(&format!("#{PREFIX}{name}=")));
-    let lines = env_example().lines().filter(usable).map(|line| line.replace("#WEBSOCKET", "WEBSOCKET") + "\n").collect::<String>();
+    let lines = env_example()
+        .lines()
+        .filter(usable)
+        .map(|line| line.replace("#WEBSOCKET", "WEBSOCKET") + "\n")
+        .collect::<String>();
     let loaded = super::Config::load(&super::Sources::default().with_dotenv(&lines));
     assert!(loaded.is_ok(), "{}", loaded.expect_err("a fault"));
 }
 
 #[test]
 fn no_two_keys_are_the_same() {
-    let mut keys: Vec<_> = SETTINGS.iter().flat_map(|s| s.forms().iter().map(|form: &Form| s.key(*form))).collect();
+    let mut keys: Vec<_> =
+        SETTINGS.iter().flat_map(|s| s.forms().iter().map(|form: &Form| s.key(*form))).collect();
     keys.sort();
     let count = keys.len();
     keys.dedup();

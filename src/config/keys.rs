@@ -52,7 +52,10 @@ fn shared(algorithm: TokenAlgorithm, strict: bool, key: &str) -> Result<(), Prob
     // Anybody may know a public key: whoever signs with it as an HS secret would pass.
     if key.contains("-----BEGIN") {
         let problem = format!("is a key in PEM, which is no secret for {}", name(algorithm));
-        return Err(Problem::new(problem, "set JWT_ALGORITHM to the key's own and give it as JWT_PUBLIC_KEY"));
+        return Err(Problem::new(
+            problem,
+            "set JWT_ALGORITHM to the key's own and give it as JWT_PUBLIC_KEY",
+        ));
     }
     let problem = if !strict {
         return Ok(());
@@ -80,7 +83,10 @@ fn public(algorithm: TokenAlgorithm, key: &str) -> Result<(), Problem> {
         Ok(_) => Ok(()),
         Err(_) => {
             let problem = format!("is no public key for {} in PEM", name(algorithm));
-            Err(Problem::new(problem, "give it whole, from -----BEGIN PUBLIC KEY----- on, line breaks included"))
+            Err(Problem::new(
+                problem,
+                "give it whole, from -----BEGIN PUBLIC KEY----- on, line breaks included",
+            ))
         }
     }
 }

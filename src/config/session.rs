@@ -81,7 +81,9 @@ impl SessionConfig {
                 messages: values.number(&table::OUTBOX_MESSAGES).unwrap_or(default.outbox.messages),
                 policy: values.choice(&table::OUTBOX_POLICY).unwrap_or(default.outbox.policy),
             },
-            batch_max_messages: values.number(&table::BATCH_MAX_MESSAGES).unwrap_or(default.batch_max_messages),
+            batch_max_messages: values
+                .number(&table::BATCH_MAX_MESSAGES)
+                .unwrap_or(default.batch_max_messages),
             batch_linger: values.milliseconds(&table::BATCH_LINGER_MS).unwrap_or(default.batch_linger),
         }
     }

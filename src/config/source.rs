@@ -71,7 +71,10 @@ impl Sources {
         sources
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the one place where settings meet the process environment")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place where settings meet the process environment"
+    )]
     fn read_environment(&mut self) {
         for (variable, value) in std::env::vars_os() {
             let variable = variable.to_string_lossy().into_owned();
@@ -134,6 +137,8 @@ mod tests {
     #[test]
     fn a_missing_config_file_is_a_fault_that_names_it() {
         let sources = Sources::from_process(Vec::new(), Some(Path::new("no/such.yaml")));
-        assert!(sources.faults.iter().any(|fault| fault.to_string().starts_with("no/such.yaml: cannot be read")));
+        assert!(
+            sources.faults.iter().any(|fault| fault.to_string().starts_with("no/such.yaml: cannot be read"))
+        );
     }
 }

@@ -35,8 +35,7 @@ pub struct TelemetryConfig {
 
 impl TelemetryConfig {
     pub(super) fn read(values: &mut Values, environment: Environment) -> Self {
-        let format =
-            if environment == Environment::Development { LogFormat::Text } else { LogFormat::Json };
+        let format = if environment == Environment::Development { LogFormat::Text } else { LogFormat::Json };
         values.presume(&table::LOG_FORMAT, format.name());
         Self {
             level: values.choice(&table::LOG_LEVEL).unwrap_or_default(),

@@ -48,8 +48,7 @@ impl Values {
             let given = self.given.remove(setting.name);
             let source = given.as_ref().map_or(Source::Default, |given| given.source.clone());
             let value = given.filter(|given| !given.text.is_empty());
-            let shown =
-                |given: Given| if setting.is_secret() { "(hidden)".to_owned() } else { given.text };
+            let shown = |given: Given| if setting.is_secret() { "(hidden)".to_owned() } else { given.text };
             Origin { setting, value: value.map(shown), source }
         };
         Ok(SETTINGS.iter().map(origin).collect())
@@ -94,7 +93,10 @@ impl Values {
             return None;
         }
         let result = if text.is_empty() {
-            Err(Problem::new("is empty", format!("give {}, or leave it out", setting.values())))
+            Err(Problem::new(
+                "is empty",
+                format!("leave it out, or give what is allowed: {}", setting.values()),
+            ))
         } else {
             parse(setting, text)
         };
@@ -190,7 +192,10 @@ impl Values {
 fn text_of(secret: &Secret) -> Result<SecretString, Problem> {
     let text = secret.read().map_err(|error| {
         let reason = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-        Problem::new(format!("its file cannot be read: {reason}"), "give the path of a file this user can read")
+        Problem::new(
+            format!("its file cannot be read: {reason}"),
+            "give the path of a file this user can read",
+        )
     })?;
     if text.expose_secret().trim().is_empty() {
         return Err(Problem::new("is empty", "put the secret there, or leave the setting out"));
