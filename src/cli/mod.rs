@@ -82,6 +82,7 @@ fn command() -> clap::Command {
 
 fn flag(setting: &Setting, form: Form) -> Arg {
     let name = kebab(&setting.key(form));
+    // The documentation's backticks are noise in a terminal.
     let help = match (form, setting.initial) {
         (Form::File, _) => format!("File that holds --{}", kebab(setting.name)),
         (Form::InPlace, Initial::Default(default)) => {
@@ -96,7 +97,7 @@ fn flag(setting: &Setting, form: Form) -> Arg {
     Arg::new(name.clone())
         .long(name)
         .value_name(value_name(setting.kind, form))
-        .help(help)
+        .help(help.replace('`', ""))
         .help_heading(setting.group.title())
         .global(true)
         .hide_short_help(true)
