@@ -1,3 +1,44 @@
-//! The server.
+//! The server, and what its operator needs at hand.
 
-fn main() {}
+use std::process::ExitCode;
+
+use tokio::runtime::{Builder, Runtime};
+use websocket_service::cli::{self, Command};
+use websocket_service::config::{Config, Loaded, Sources};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    install_crypto();
+    let invocation = match cli::parse(std::env::args_os()) {
+        Ok(invocation) => invocation,
+        Err(error) => return cli::stop(&error),
+    };
+    let sources = Sources::from_process(invocation.flags, invocation.config.as_deref());
+    let loaded = match Config::load(&sources) {
+        Ok(loaded) => loaded,
+        Err(faults) => return cli::bad_configuration(&faults),
+    };
+    drop(sources);
+    dispatch(invocation.command, loaded).unwrap_or_else(|error| cli::failed(&error))
+}
+
+/// One provider for TLS and for tokens. An error says that one is installed already, which nobody did before us.
+fn install_crypto() {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
+}
+
+fn dispatch(command: Command, loaded: Loaded) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Config(args) => cli::config::run(&args, &loaded),
+        Command::Token(args) => cli::token::run(&args, &loaded.config),
+        Command::Publish(args) => runtime()?.block_on(cli::publish::run(&args, loaded.config)),
+        Command::Serve => runtime()?.block_on(cli::serve::run(loaded.config)),
+    }
+}
+
+fn runtime() -> std::io::Result<Runtime> {
+    Builder::new_multi_thread().enable_all().build()
+}

@@ -121,3 +121,114 @@ fn given_by(setting: &Setting, values: &Values) -> String {
     let source = values.source(setting).map(|source| source.to_string());
     format!("{} ({})", setting.name, source.as_deref().unwrap_or("not set"))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Config, Sources};
+
+    const KEY: &str = "5f2b0c7e91d84a36b0f7c1e2d3a495867b6c5d4e3f201918";
+
+    fn load(settings: &[(&str, &str)]) -> Result<Config, String> {
+        let sources =
+            settings.iter().fold(Sources::default(), |sources, (flag, value)| sources.with_flag(flag, value));
+        Config::load(&sources).map(|loaded| loaded.config).map_err(|faults| faults.to_string())
+    }
+
+    #[track_caller]
+    fn refused(settings: &[(&str, &str)], part: &str) {
+        let text = load(settings).expect_err("a fault");
+        assert!(text.starts_with("bad configuration, 1 fault:") && text.contains(part), "{text}");
+    }
+
+    fn pem() -> (String, String) {
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).expect("a key pair");
+        (key.public_key_pem(), key.serialize_pem())
+    }
+
+    #[test]
+    fn ports_differ_unless_picked() {
+        refused(&[("port", "9004")], "PORT (flag --port): 9004 is ADMIN_PORT (default) too");
+        assert!(load(&[("port", "0"), ("admin-port", "0")]).is_ok());
+    }
+
+    #[test]
+    fn heartbeat_and_outbox_fit_their_partners() {
+        refused(
+            &[("websocket-heartbeat-interval", "60")],
+            "60s is not less than 60s, WEBSOCKET_CONNECTION_TIMEOUT",
+        );
+        refused(&[("outbox-bytes", "64000")], "64000 is less than 65536, MAX_MESSAGE_BYTES (default)");
+        assert!(load(&[("outbox-bytes", "64KiB"), ("websocket-heartbeat-interval", "59.9")]).is_ok());
+    }
+
+    #[test]
+    fn a_rule_is_silent_about_a_setting_that_is_bad_itself() {
+        refused(&[("port", "abc"), ("admin-port", "8004")], "\"abc\" is no whole number");
+        refused(&[("jwt-algorithm", "none"), ("environment", "production")], "JWT_ALGORITHM");
+    }
+
+    #[test]
+    fn only_development_does_without_a_key() {
+        assert!(load(&[]).expect("sound").auth.keys.current.is_none());
+        for environment in ["testing", "staging", "production"] {
+            refused(&[("environment", environment)], "JWT_SECRET_KEY (not set): tokens signed with HS256");
+            assert!(load(&[("environment", environment), ("jwt-secret-key", KEY)]).is_ok());
+        }
+        refused(&[("jwt-algorithm", "ES256")], "JWT_PUBLIC_KEY (not set)");
+    }
+
+    #[test]
+    fn production_refuses_weak_shared_keys_also_previous_ones() {
+        let example = crate::config::table::EXAMPLE_KEY;
+        for (key, part) in
+            [("k7Qz!x9Lm2", "shorter than 32 bytes"), ("secret", "example"), (example, "example")]
+        {
+            let settings = [("environment", "production"), ("jwt-secret-key", key)];
+            refused(&settings, part);
+            assert!(!load(&settings).expect_err("a fault").contains(&format!(": {key}")));
+            refused(
+                &[("environment", "production"), ("jwt-secret-key", KEY), ("jwt-previous-secret-key", key)],
+                "JWT_PREVIOUS_SECRET_KEY (flag --jwt-previous-secret-key)",
+            );
+            assert!(load(&[("environment", "staging"), ("jwt-secret-key", key)]).is_ok());
+        }
+    }
+
+    #[test]
+    fn keys_of_the_other_family_are_refused() {
+        let (public, private) = pem();
+        refused(&[("jwt-secret-key", &public)], "is a key in PEM, which is no secret for HS256");
+        refused(&[("jwt-public-key", &public)], "is no key for JWT_ALGORITHM HS256");
+        let asymmetric = ("jwt-algorithm", "es256");
+        refused(&[asymmetric, ("jwt-public-key", &private)], "is a private key");
+        refused(&[asymmetric, ("jwt-public-key", "hush")], "is no public key for ES256 in PEM");
+        refused(
+            &[asymmetric, ("jwt-public-key", &public), ("jwt-previous-public-key", "x")],
+            "JWT_PREVIOUS_PUBLIC_KEY",
+        );
+        let escaped = public.replace('\n', "\\n");
+        assert!(load(&[asymmetric, ("jwt-public-key", &escaped), ("environment", "production")]).is_ok());
+    }
+
+    #[test]
+    fn a_folder_of_keys_takes_the_place_of_a_key_and_is_held_to_the_same() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().to_str().expect("UTF-8");
+        let settings = [("environment", "production"), ("jwt-keys-dir", path)];
+        std::fs::write(folder.path().join("current"), KEY).expect("written");
+        assert!(load(&settings).is_ok());
+        std::fs::write(folder.path().join("next"), "changeme").expect("written");
+        refused(&settings, "next: is an example");
+        refused(&[("jwt-keys-dir", "/no/such/folder")], "JWT_KEYS_DIR (flag --jwt-keys-dir): cannot be read");
+    }
+
+    #[test]
+    fn production_refuses_a_weak_api_key_and_does_without_redis() {
+        let production = [("environment", "production"), ("jwt-secret-key", KEY)];
+        let with = |key| [production[0], production[1], ("api-key", key)];
+        refused(&with("k7Qz!x9Lm2"), "API_KEY (flag --api-key): is shorter than 16 bytes");
+        refused(&with("changemechangemechangeme"), "API_KEY (flag --api-key): is an example");
+        assert!(load(&with("9f8e7d6c5b4a3928")).is_ok());
+        assert!(load(&production).expect("sound").backplane.redis_url.is_none());
+    }
+}

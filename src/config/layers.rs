@@ -52,7 +52,7 @@ fn yaml(sources: &Sources, faults: &mut Vec<Fault>) -> Layer {
     for (key, node) in nodes {
         let known = Setting::find(&key.to_ascii_uppercase()).filter(|_| key == key.to_ascii_lowercase());
         let Some((setting, form)) = known else {
-            faults.push(unknown(&key, source(key.clone()), |name| name.to_ascii_lowercase()));
+            faults.push(unknown(&key, source(key.clone()), str::to_ascii_lowercase));
             continue;
         };
         let text = match (node, setting.kind) {
@@ -173,4 +173,169 @@ fn unknown(key: &str, source: Source, spell: impl Fn(&str) -> String) -> Fault {
     let nearest = spell(&Setting::nearest(&key.replace('-', "_")));
     let problem = Problem::new("there is no such setting", format!("the nearest one is {nearest}"));
     Fault::new(Some(key), Some(source), problem)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Secret};
+    use secrecy::ExposeSecret;
+
+    /// Puts a value into one of the four layers, lowest first.
+    fn put(sources: Sources, layer: usize, key: &str, value: &str) -> Sources {
+        match layer {
+            0 => sources.with_yaml("a.yaml", &format!("{}: '{value}'\n", key.to_ascii_lowercase())),
+            1 => sources.with_dotenv(&format!("{PREFIX}{key}='{value}'\n")),
+            2 => sources.with_environment(&format!("{PREFIX}{key}"), value),
+            _ => sources.with_flag(&kebab(key), value),
+        }
+    }
+
+    fn problems(sources: &Sources) -> String {
+        Config::load(sources).expect_err("a fault").to_string()
+    }
+
+    #[test]
+    fn the_highest_layer_with_a_value_wins_in_every_combination() {
+        for present in 0..16_usize {
+            let mut layers = (0..4).filter(|layer| present & (1 << layer) != 0);
+            let sources = layers.clone().fold(Sources::default(), |sources, layer| {
+                put(sources, layer, "MAX_CONNECTIONS", &(layer + 1).to_string())
+            });
+            let connections = Config::load(&sources).expect("sound").config.limits.connections;
+            assert_eq!(connections, layers.next_back().map_or(10_000, |layer| layer + 1), "{present:04b}");
+        }
+    }
+
+    #[test]
+    fn a_higher_form_of_a_secret_beats_the_other_form_below() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("key");
+        std::fs::write(&path, "from the file\n").expect("written");
+        let path = path.to_str().expect("UTF-8");
+        for low in 0..4 {
+            for high in low + 1..4 {
+                let file_above = put(Sources::default(), low, "API_KEY", "in place");
+                let file_above = put(file_above, high, "API_KEY_FILE", path);
+                let key = Config::load(&file_above).expect("sound").config.publish.api_key.expect("a key");
+                assert!(matches!(key, Secret::File(_)), "{low} {high}");
+                assert_eq!(key.read().expect("read").expose_secret(), "from the file");
+
+                let text_above = put(Sources::default(), low, "API_KEY_FILE", path);
+                let text_above = put(text_above, high, "API_KEY", "in place");
+                let key = Config::load(&text_above).expect("sound").config.publish.api_key.expect("a key");
+                assert!(matches!(key, Secret::Inline(_)), "{low} {high}");
+            }
+        }
+    }
+
+    #[test]
+    fn both_forms_of_a_secret_in_one_layer_are_a_fault_unless_one_is_empty() {
+        let environment = |value: &str, file: &str| {
+            Sources::default()
+                .with_environment("WEBSOCKET_SERVICE_API_KEY", value)
+                .with_environment("WEBSOCKET_SERVICE_API_KEY_FILE", file)
+        };
+        let text = problems(&environment("hush", "/hush"));
+        assert!(
+            text.contains("is given twice")
+                && text.contains("here and by environment WEBSOCKET_SERVICE_API_KEY;"),
+            "{text}"
+        );
+        assert!(!text.contains("hush"), "{text}");
+        for sources in [environment("key", ""), environment("", "Cargo.toml"), environment("", "")] {
+            assert!(Config::load(&sources).is_ok());
+        }
+        let yaml = Sources::default().with_yaml("a.yaml", "api_key: a\napi_key_file: b\n");
+        assert!(problems(&yaml).contains("(a.yaml: api_key_file)"));
+    }
+
+    #[test]
+    fn an_empty_text_takes_an_optional_value_away_and_null_does_not() {
+        let below = Sources::default().with_yaml("a.yaml", "jwt_issuer: them\nhost: null\n");
+        assert_eq!(Config::load(&below).expect("sound").config.auth.issuer.as_deref(), Some("them"));
+        let above = below.with_environment("WEBSOCKET_SERVICE_JWT_ISSUER", "");
+        assert_eq!(Config::load(&above).expect("sound").config.auth.issuer, None);
+        assert!(problems(&above.with_flag("port", "")).contains("PORT (not set): is empty"));
+    }
+
+    #[test]
+    fn unknown_keys_name_the_nearest_without_their_value() {
+        let cases = [
+            ("HEARTBEAT_INTERVAL", "WEBSOCKET_HEARTBEAT_INTERVAL"),
+            ("CHANNEL_PREFIX", "WEBSOCKET_CHANNEL_PREFIX"),
+            ("CONNECTION_TIMEOUT", "WEBSOCKET_CONNECTION_TIMEOUT"),
+            ("MAX_CONECTIONS", "MAX_CONNECTIONS"),
+            ("JWT_SECRET", "JWT_SECRET_KEY"),
+            ("JWT_SECRET_FILE", "JWT_SECRET_KEY_FILE"),
+            ("PORT_FILE", "PORT"),
+            ("REDIS_URI", "REDIS_URL"),
+        ];
+        for (key, nearest) in cases {
+            let spelled = [
+                nearest.to_ascii_lowercase(),
+                format!("{PREFIX}{nearest}"),
+                format!("{PREFIX}{nearest}"),
+                format!("--{}", kebab(nearest)),
+            ];
+            for (layer, nearest) in spelled.iter().enumerate() {
+                let text = problems(&put(Sources::default(), layer, key, "hush"));
+                assert!(text.ends_with(&format!("the nearest one is {nearest}")), "{text}");
+                assert!(!text.contains("hush"), "{text}");
+            }
+        }
+        for text in ["PORT: 1", "max-connections: 1"] {
+            assert!(problems(&Sources::default().with_yaml("a.yaml", text)).contains("no such setting"));
+        }
+    }
+
+    #[test]
+    fn service_links_are_passed_over_in_the_environment_only() {
+        let links = [
+            ("WEBSOCKET_SERVICE_SERVICE_HOST", "10.0.0.1"),
+            ("WEBSOCKET_SERVICE_SERVICE_PORT", "8004"),
+            ("WEBSOCKET_SERVICE_SERVICE_PORT_HTTP", "8004"),
+            ("WEBSOCKET_SERVICE_PORT", "tcp://10.0.0.1:8004"),
+            ("WEBSOCKET_SERVICE_PORT_8004_TCP", "tcp://10.0.0.1:8004"),
+            ("WEBSOCKET_SERVICE_PORT_8004_TCP_ADDR", "10.0.0.1"),
+            ("WEBSOCKET_SERVICE_PORT_8004_TCP_PORT", "8004"),
+            ("WEBSOCKET_SERVICE_PORT_8004_TCP_PROTO", "tcp"),
+        ];
+        let environment =
+            |sources: Sources, (variable, value): &(&str, &str)| sources.with_environment(variable, value);
+        let sources = links.iter().fold(Sources::default().with_yaml("a.yaml", "port: 8100"), environment);
+        let loaded = Config::load(&sources).expect("sound");
+        assert_eq!(loaded.config.server.port, 8100);
+        for (variable, value) in links {
+            assert!(Config::load(&Sources::default().with_dotenv(&format!("{variable}={value}\n"))).is_err());
+        }
+    }
+
+    #[test]
+    fn yaml_takes_lists_and_scalars_but_no_text_that_looks_like_a_number() {
+        let load = |text: &str| Config::load(&Sources::default().with_yaml("a.yaml", text));
+        let text =
+            "allowed_origins: ['https://a.example', 'https://b.example']\necho: off\nport: 1\nhost: '::1'\n";
+        let config = load(text).expect("sound").config;
+        assert_eq!(
+            format!("{:?}", config.server.allowed_origins),
+            r#"List(["https://a.example", "https://b.example"])"#
+        );
+        assert!(!config.session.echo);
+        for text in
+            ["api_key: 12345", "jwt_issuer: true", "port: [1]", "port: {a: 1}", "allowed_origins: [1]"]
+        {
+            assert!(load(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn dotenv_ignores_others_and_tells_the_line_it_cannot_read() {
+        let text = "\u{feff}OTHER=1\nWEBSOCKET_SERVICE_PORT=1\nWEBSOCKET_SERVICE_PORT=2 # the last one\n";
+        let sources = Sources::default().with_dotenv(text);
+        assert_eq!(Config::load(&sources).expect("sound").config.server.port, 2);
+        let sources = Sources::default().with_dotenv("# first\nWEBSOCKET_SERVICE_API_KEY=hu sh\n");
+        let text = problems(&sources);
+        assert!(text.contains(".env: line 2 cannot be read") && !text.contains("sh;"), "{text}");
+    }
 }

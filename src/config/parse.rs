@@ -11,7 +11,7 @@ use super::setting::{Kind, Setting};
 type Parsed<T> = Result<T, Problem>;
 
 fn bad(setting: &Setting, text: &str, what: &str) -> Problem {
-    Problem::new(format!("{} {what}", quoted(text)), format!("give {}", setting.values()))
+    Problem::new(format!("{} {what}", quoted(text)), format!("allowed: {}", setting.values()))
 }
 
 pub(super) fn number(setting: &Setting, text: &str) -> Parsed<u64> {
@@ -147,5 +147,116 @@ pub(super) fn redis_url(url: &str) -> Parsed<()> {
     match url.into_connection_info() {
         Ok(_) => Ok(()),
         Err(_) => Err(Problem::new("is no valid Redis URL", REMEDY)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::table;
+
+    #[test]
+    fn seconds_are_plain_decimals_within_bounds() {
+        let parse = |text| seconds(&table::WEBSOCKET_HEARTBEAT_INTERVAL, text).ok();
+        assert_eq!(parse("30"), Some(Duration::from_secs(30)));
+        assert_eq!(parse("0.25"), Some(Duration::from_millis(250)));
+        assert_eq!(parse("3600"), Some(Duration::from_secs(3600)));
+        for text in ["0", "-1", "3600.1", "1e3", "inf", "nan", "30s", "1_000", ".", "1.2.3", "0.0001", "+1"] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+        assert_eq!(seconds(&table::DRAIN_SPREAD_SECONDS, "0"), Ok(Duration::ZERO));
+    }
+
+    #[test]
+    fn bytes_are_plain_or_with_a_binary_unit() {
+        let parse = |text| bytes(&table::OUTBOX_BYTES, text).ok();
+        for (text, count) in [("1", 1), ("64KiB", 65_536), ("1 mib", 1 << 20), ("1GiB", 1 << 30), ("7B", 7)] {
+            assert_eq!(parse(text), Some(count), "{text}");
+        }
+        for text in [
+            "0",
+            "1MB",
+            "1k",
+            "KiB",
+            "1.5MiB",
+            "2GiB",
+            "99999999999999999999",
+            "18446744073709551615GiB",
+            "é",
+        ] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn switches_and_choices_are_taken_in_any_case() {
+        for (text, value) in
+            [("TRUE", true), ("yes", true), ("On", true), ("0", false), ("False", false), ("off", false)]
+        {
+            assert_eq!(switch(&table::ECHO, text), Ok(value));
+        }
+        assert!(switch(&table::ECHO, "y").is_err());
+        for text in ["warn", "WARNING", "Warning"] {
+            assert_eq!(choice(&table::LOG_LEVEL, text), Ok(crate::config::LogLevel::Warning));
+        }
+        let problem = choice::<crate::config::LogLevel>(&table::LOG_LEVEL, "loud").expect_err("unknown");
+        assert_eq!(problem.problem, r#""loud" is none of the choices"#);
+        assert!(problem.remedy.contains("`WARN`"), "{problem:?}");
+    }
+
+    #[test]
+    fn origins_come_as_star_json_or_commas() {
+        let parse = |text| origins(&table::ALLOWED_ORIGINS, text);
+        let list =
+            |entries: &[&str]| Ok(AllowedOrigins::List(entries.iter().map(|e| (*e).to_owned()).collect()));
+        assert_eq!(parse("*"), Ok(AllowedOrigins::Any));
+        assert_eq!(parse(r#"["*"]"#), Ok(AllowedOrigins::Any));
+        assert_eq!(parse("[]"), list(&[]));
+        assert_eq!(
+            parse("https://a.example, http://[::1]:3000"),
+            list(&["https://a.example", "http://[::1]:3000"])
+        );
+        assert_eq!(parse(r#"["capacitor://localhost"]"#), list(&["capacitor://localhost"]));
+    }
+
+    #[test]
+    fn what_no_origin_can_equal_is_refused_with_its_reason() {
+        let cases = [
+            ("https://a.example/", "slash"),
+            ("https://a.example/app", "more than an origin"),
+            ("https://a.example?x", "more than an origin"),
+            ("https://a.example#x", "more than an origin"),
+            ("https://me@a.example", "more than an origin"),
+            ("https://*.a.example", "wildcard"),
+            ("*,https://a.example", "stands for all"),
+            ("https://a.example:443", "own port"),
+            ("http://a.example:80", "own port"),
+            ("https://a.example:99999", "port"),
+            ("https://a.example:", "port"),
+            ("a.example", "no origin"),
+            ("null", "no origin"),
+            ("https://a.example,,https://b.example", "no origin"),
+            ("https://", "slash"),
+            ("[1]", "JSON"),
+            ("[", "JSON"),
+        ];
+        for (text, part) in cases {
+            let problem = origins(&table::ALLOWED_ORIGINS, text).expect_err(text);
+            assert!(problem.problem.contains(part), "{text}: {problem:?}");
+        }
+    }
+
+    #[test]
+    fn redis_urls_are_checked_without_showing_them() {
+        for url in ["redis://redis", "rediss://user:pass@redis:6380/1", "redis://[::1]:6379/?protocol=resp3"]
+        {
+            assert_eq!(redis_url(url), Ok(()), "{url}");
+        }
+        for url in
+            ["http://hush", "unix:///hush", "redis:hush", "redis://hush:port", "redis://hush/db", "hush"]
+        {
+            let problem = redis_url(url).expect_err(url);
+            assert!(!format!("{problem:?}").contains("hush"), "{problem:?}");
+        }
     }
 }

@@ -142,6 +142,10 @@ impl Setting {
     #[must_use]
     pub fn nearest(key: &str) -> String {
         let key = key.to_ascii_uppercase();
+        // Only secrets may be given by a file.
+        if let Some((setting, form)) = key.strip_suffix("_FILE").and_then(Self::find) {
+            return setting.key(form);
+        }
         let likeness = |known: &str| {
             let missing_words = key.contains('_') && known.ends_with(&format!("_{key}"));
             if missing_words { 1.0 } else { strsim::normalized_damerau_levenshtein(known, &key) }
@@ -188,6 +192,6 @@ fn seconds(milliseconds: u64) -> String {
 fn bytes(count: u64) -> String {
     [(30, "GiB"), (20, "MiB"), (10, "KiB")]
         .into_iter()
-        .find(|(shift, _)| count > 0 && count % (1 << shift) == 0)
+        .find(|(shift, _)| count > 0 && count.is_multiple_of(1 << shift))
         .map_or_else(|| count.to_string(), |(shift, unit)| format!("{}{unit}", count >> shift))
 }

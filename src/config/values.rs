@@ -93,7 +93,10 @@ impl Values {
             return None;
         }
         let result = if text.is_empty() {
-            Err(Problem::new("is empty", format!("give {}, or leave it out", setting.values())))
+            Err(Problem::new(
+                "is empty",
+                format!("leave it out, or give what is allowed: {}", setting.values()),
+            ))
         } else {
             parse(setting, text)
         };

@@ -1,9 +1,5 @@
 //! The one integration binary.
 
-mod support;
-
-mod redis_access;
-mod redis_delivery;
+mod cli;
 mod redis_link;
-mod redis_publish;
-mod redis_tls;
+mod support;
