@@ -1,9 +1,12 @@
 //! What tests stand on: real servers, faults on demand, and waits with a bound.
 
 pub(crate) mod backplane;
+pub(crate) mod client;
+pub(crate) mod http;
 pub(crate) mod logs;
 pub(crate) mod proxy;
 pub(crate) mod redis;
+pub(crate) mod service;
 
 use std::time::Duration;
 
