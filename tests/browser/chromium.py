@@ -32,7 +32,7 @@ class Chromium:
             filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None
         )
         if not program:
-            raise BrowserError("no chromium found; `make tools` installs it")
+            raise BrowserError("no chromium found; `make tools-test` installs it")
         self._profile = tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True)
         self._open = contextlib.ExitStack()
         self._log = open(Path(self._profile.name) / "log", "wb")
