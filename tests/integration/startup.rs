@@ -65,7 +65,7 @@ async fn outside_development_every_line_is_json_and_no_token_is_in_any() {
         for name in ["timestamp", "level", "message", "target"] {
             assert!(fields[name].is_string(), "{name} in {line}");
         }
-        // Header and payload of a token are no secret to its owner; its signature is.
+        // All of the tests' tokens begin so.
         assert!(!line.contains(&token[..20]), "{line}");
     }
 }
