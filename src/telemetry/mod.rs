@@ -20,10 +20,10 @@ pub fn init(config: &TelemetryConfig) -> Result<Levels, tracing_subscriber::util
     let (filter, handle) = reload::Layer::new(EnvFilter::new(level::directives(config.level, &[])));
     let lines = match config.format {
         LogFormat::Json => fmt::layer().json().flatten_event(true).with_writer(io::stdout).boxed(),
-        // Colours are for a terminal; in a file they are noise that hides field names from a search.
         LogFormat::Text => {
-            let colours = io::stdout().is_terminal();
-            fmt::layer().with_target(false).with_ansi(colours).with_writer(io::stdout).boxed()
+            let lines = fmt::layer().with_target(false).with_writer(io::stdout);
+            // A file or a collector would keep the escapes; a terminal may still refuse them by NO_COLOR.
+            if io::stdout().is_terminal() { lines.boxed() } else { lines.with_ansi(false).boxed() }
         }
     };
     tracing_subscriber::registry().with(lines.with_filter(filter)).try_init()?;

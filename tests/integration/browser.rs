@@ -1,7 +1,7 @@
 //! A real browser: the development page, and the example of docs/clients.md.
 
 use crate::support::client::Client;
-use crate::support::process::Process;
+use crate::support::daemon::Daemon;
 use crate::support::program::{Program, python, repository};
 use crate::support::service::{Service, token};
 use crate::support::{Bound, eventually};
@@ -37,7 +37,7 @@ async fn assert_done(mut browser: Program) {
 
 #[tokio::test]
 async fn the_development_page_connects_publishes_and_shows_what_arrives() {
-    let process = Process::development().await;
+    let process = Daemon::development().await;
     let url = format!("http://localhost:{}/", process.public.port());
     let payload = r#"{"n":1,"text":"größe <b>'\"</b>"}"#;
     assert_done(page(&[&url, "--publish", payload, "--state-text", "demo", "--wait-text", payload])).await;

@@ -46,9 +46,9 @@ fn redis_cli_publish(redis: &RedisServer, channel: &str, payload: &[u8]) -> Stri
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
-async fn until_connected(service: &Service, connections: u64) {
+async fn until_connected(service: &Service, connections: i64) {
     eventually("the client is connected", RECONNECT, async || {
-        service.admin_json("/status").await["connections"] == connections
+        service.metrics.active_connections.get() == connections
     })
     .await;
 }

@@ -2,7 +2,7 @@
 
 use crate::support::LOCAL;
 use crate::support::client::Client;
-use crate::support::process::{Process, command, with_own};
+use crate::support::daemon::{Daemon, command, with_own};
 use crate::support::program::Program;
 use crate::support::redis::RedisServer;
 use crate::support::service::{API_KEY, SECRET, token_for};
@@ -24,7 +24,7 @@ async fn a_minted_token_is_good_and_connects() {
     assert_eq!(code, Some(0));
     assert!(said.contains("zoë smith") && said.contains("HS256") && said.ends_with("valid"), "{said}");
 
-    let process = Process::start(&[]).await;
+    let process = Daemon::start(&[]).await;
     let mut client =
         Client::connect(&format!("ws://{}/ws?token={token}", process.public)).await.expect("taken");
     process.publish("zoë smith", "hello").await;
@@ -49,7 +49,7 @@ async fn publish_reaches_a_connection_byte_for_byte() {
     let redis = RedisServer::start().await;
     let url = redis.url();
     let settings = with_own(&[("REDIS_URL", &url)]);
-    let process = Process::start(&settings).await;
+    let process = Daemon::start(&settings).await;
     let mut client = process.connect("zoë: {smith}").await;
     let payload = "{\"größe\": \"1\\n\"}\n \t'quoted' ";
     let (code, said) = run(&settings, &["publish", "zoë: {smith}", payload]).await;

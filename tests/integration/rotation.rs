@@ -8,8 +8,8 @@ use websocket_service::config::TokenAlgorithm;
 use websocket_service::protocol::UserId;
 
 use crate::support::client::Client;
+use crate::support::daemon::Daemon;
 use crate::support::mounted::Mounted;
-use crate::support::process::Process;
 use crate::support::service::config;
 use crate::support::{Bound, eventually, http};
 
@@ -32,7 +32,7 @@ fn signed(key: &str, kid: Option<&str>) -> String {
 }
 
 /// Whether the service takes a token; refusals are told by status here.
-async fn takes(process: &Process, token: &str) -> bool {
+async fn takes(process: &Daemon, token: &str) -> bool {
     match Client::connect(&format!("ws://{}/ws?token={token}", process.public)).await {
         Ok(_) => true,
         Err(answer) => {
@@ -43,9 +43,9 @@ async fn takes(process: &Process, token: &str) -> bool {
 }
 
 /// With room for all the attempts that wait for a change.
-async fn start(settings: &[(&str, &str)]) -> Process {
+async fn start(settings: &[(&str, &str)]) -> Daemon {
     let all = [&[("REJECT_WITH", "http"), ("MAX_CONNECTIONS_PER_USER", "100000")], settings].concat();
-    Process::start(&all).await
+    Daemon::start(&all).await
 }
 
 #[tokio::test]

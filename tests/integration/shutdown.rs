@@ -7,13 +7,14 @@ use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::client::{Client, Closed};
-use crate::support::process::Process;
+use crate::support::daemon::Daemon;
+use crate::support::redis::RedisServer;
 use crate::support::{LOCAL, eventually, http, within};
 
 /// Nothing in a test waits for this to pass.
 const LONG: &str = "600";
 
-async fn drain_starts(process: &Process) {
+async fn drain_starts(process: &Daemon) {
     eventually("unready", LOCAL, async || process.unready().await == ["draining"]).await;
     assert_eq!(process.admin("/status").await.json()["draining"], true);
     assert_eq!(http::metric(process.admin, "websocket_draining").await, 1.0);
@@ -26,7 +27,7 @@ async fn echoes(client: &mut Client) {
 }
 
 /// The fields of the log line with this message.
-async fn logged(process: &mut Process, message: &str) -> Value {
+async fn logged(process: &mut Daemon, message: &str) -> Value {
     let line = process.program.says(&format!("\"message\":\"{message}\""), LOCAL).await;
     serde_json::from_str(&line).expect("JSON")
 }
@@ -41,7 +42,7 @@ fn goes(code: u16, message: &str) -> (u16, String, String) {
 
 #[tokio::test]
 async fn sigterm_closes_everybody_with_1012_and_exits_with_0() {
-    let mut process = Process::start(&[("DRAIN_LAME_DUCK_SECONDS", "1")]).await;
+    let mut process = Daemon::start(&[("DRAIN_LAME_DUCK_SECONDS", "1")]).await;
     let clients = [process.connect("ann").await, process.connect("bob").await];
     assert!(process.unready().await.is_empty());
     let start = Instant::now();
@@ -57,7 +58,7 @@ async fn sigterm_closes_everybody_with_1012_and_exits_with_0() {
 
 #[tokio::test]
 async fn the_lame_duck_takes_connections_and_a_second_sigterm_is_the_fast_path() {
-    let mut process = Process::start(&[("DRAIN_LAME_DUCK_SECONDS", LONG)]).await;
+    let mut process = Daemon::start(&[("DRAIN_LAME_DUCK_SECONDS", LONG)]).await;
     let mut early = process.connect("ann").await;
     process.program.signal("TERM");
     drain_starts(&process).await;
@@ -78,7 +79,7 @@ async fn the_lame_duck_takes_connections_and_a_second_sigterm_is_the_fast_path()
 #[tokio::test]
 async fn after_the_lame_duck_upgrades_are_refused_while_the_last_ones_leave() {
     let settings = [("DRAIN_SPREAD_SECONDS", LONG), ("DRAIN_LINGER_SECONDS", LONG)];
-    let mut process = Process::start(&settings).await;
+    let mut process = Daemon::start(&settings).await;
     // It never reads, so it never answers the close; the wait for that keeps the process here.
     let silent = process.connect("ann").await;
     process.program.signal("TERM");
@@ -96,7 +97,7 @@ async fn after_the_lame_duck_upgrades_are_refused_while_the_last_ones_leave() {
 
 #[tokio::test]
 async fn sigint_is_the_fast_path_at_once() {
-    let mut process = Process::start(&[("DRAIN_LAME_DUCK_SECONDS", LONG)]).await;
+    let mut process = Daemon::start(&[("DRAIN_LAME_DUCK_SECONDS", LONG)]).await;
     let client = process.connect("ann").await;
     process.program.signal("INT");
     assert_eq!(told(&client.closed().await), goes(1012, "Server shuts down"));
@@ -106,7 +107,7 @@ async fn sigint_is_the_fast_path_at_once() {
 #[tokio::test]
 async fn a_client_that_never_answers_is_cut_and_counted_and_the_exit_code_is_0() {
     let settings = [("DRAIN_SPREAD_SECONDS", "0"), ("DRAIN_LINGER_SECONDS", "1")];
-    let mut process = Process::start(&settings).await;
+    let mut process = Daemon::start(&settings).await;
     let _silent = process.connect("ann").await;
     let start = Instant::now();
     process.program.signal("TERM");
@@ -117,7 +118,7 @@ async fn a_client_that_never_answers_is_cut_and_counted_and_the_exit_code_is_0()
 
 #[tokio::test]
 async fn the_close_code_can_be_1001() {
-    let mut process = Process::start(&[("DRAIN_CLOSE_CODE", "1001")]).await;
+    let mut process = Daemon::start(&[("DRAIN_CLOSE_CODE", "1001")]).await;
     let client = process.connect("ann").await;
     process.program.signal("TERM");
     assert_eq!(told(&client.closed().await), goes(1001, "Server is draining"));
@@ -127,7 +128,7 @@ async fn the_close_code_can_be_1001() {
 #[tokio::test]
 async fn post_drain_takes_the_same_steps_and_the_process_stays_until_sigterm() {
     let settings = [("DRAIN_SPREAD_SECONDS", "0"), ("DRAIN_LINGER_SECONDS", "1")];
-    let mut process = Process::start(&settings).await;
+    let mut process = Daemon::start(&settings).await;
     let client = process.connect("ann").await;
     let _silent = process.connect("bob").await;
     let answer = http::request(process.admin, "POST", "/drain", &[], b"").await;
@@ -150,7 +151,27 @@ async fn post_drain_takes_the_same_steps_and_the_process_stays_until_sigterm() {
 
 #[tokio::test]
 async fn nobody_connected_is_drained_at_once() {
-    let mut process = Process::start(&[("DRAIN_SPREAD_SECONDS", LONG), ("DRAIN_LINGER_SECONDS", LONG)]).await;
+    let mut process = Daemon::start(&[("DRAIN_SPREAD_SECONDS", LONG), ("DRAIN_LINGER_SECONDS", LONG)]).await;
     process.program.signal("TERM");
     assert_eq!(process.program.exit_code().await, Some(0));
+}
+
+#[tokio::test]
+async fn redis_away_does_not_hold_it_back() {
+    let mut redis = RedisServer::start().await;
+    let url = redis.url();
+    let mut process = Daemon::start(&[("REDIS_URL", &url)]).await;
+    let client = process.connect("ann").await;
+    redis.stop();
+    eventually("degraded", LOCAL, async || process.admin("/status").await.json()["backplane"] == "degraded")
+        .await;
+    // An upgrade that waits for a subscription is under way as well.
+    let (waiting, url) = (client.closed(), process.url("bob"));
+    let start = Instant::now();
+    process.program.signal("TERM");
+    let (closed, refused) = tokio::join!(waiting, Client::connect(&url));
+    assert_eq!(told(&closed), goes(1012, "Server is draining"));
+    assert_eq!(refused.err().map(|answer| answer.status), Some(503));
+    assert_eq!(process.program.exit_code().await, Some(0));
+    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
 }

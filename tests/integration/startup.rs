@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use serde_json::Value;
 
 use crate::support::client::Client;
-use crate::support::process::{Process, command, with_own};
+use crate::support::daemon::{Daemon, command, with_own};
 use crate::support::program::Program;
 use crate::support::{LOCAL, http};
 
@@ -45,7 +45,7 @@ async fn production_refuses_keys_that_can_be_guessed() {
 
 #[tokio::test]
 async fn outside_development_every_line_is_json_and_no_token_is_in_any() {
-    let mut process = Process::start(&[("LOG_LEVEL", "TRACE")]).await;
+    let mut process = Daemon::start(&[("LOG_LEVEL", "TRACE")]).await;
     let mut client = process.connect("ann").await;
     let token = process.url("ann").split_once("token=").expect("a token").1.to_owned();
     let refused = Client::connect(&format!("ws://{}/ws?token={token}x", process.public)).await;
@@ -74,7 +74,7 @@ async fn outside_development_every_line_is_json_and_no_token_is_in_any() {
 async fn outside_development_there_is_no_page() {
     for environment in ["testing", "staging", "production"] {
         let process =
-            Process::start(&[("ENVIRONMENT", environment), ("API_KEY", "k7Qz9xLm2-Pw4Rt6Ys8")]).await;
+            Daemon::start(&[("ENVIRONMENT", environment), ("API_KEY", "k7Qz9xLm2-Pw4Rt6Ys8")]).await;
         let answer = http::request(process.public, "GET", "/", &[], b"").await;
         assert_eq!(
             (answer.status, answer.error_code().as_str()),
@@ -90,10 +90,11 @@ async fn outside_development_there_is_no_page() {
 
 #[tokio::test]
 async fn development_prints_a_url_that_works() {
-    let mut process = Process::development().await;
+    let mut process = Daemon::development().await;
     let line = process.program.says("ws://localhost:", LOCAL).await;
     let url = line.split_whitespace().find(|word| word.starts_with("ws://")).expect("a URL");
     let mut client = Client::connect(url).await.expect("upgraded");
+    assert!(client.header("x-correlation-id").is_some(), "the 101 has one as well");
     client.send("hello".into()).await;
     assert_eq!(client.text().await, "Echo: hello");
     let page = http::request(process.public, "GET", "/", &[], b"").await;

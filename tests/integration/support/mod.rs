@@ -2,10 +2,10 @@
 
 pub(crate) mod backplane;
 pub(crate) mod client;
+pub(crate) mod daemon;
 pub(crate) mod http;
 pub(crate) mod logs;
 pub(crate) mod mounted;
-pub(crate) mod process;
 pub(crate) mod program;
 pub(crate) mod proxy;
 pub(crate) mod redis;

@@ -13,14 +13,14 @@ use super::service::{API_KEY, SECRET, bearer, token};
 use super::{LOCAL, within};
 
 /// A running service, killed when dropped.
-pub(crate) struct Process {
+pub(crate) struct Daemon {
     pub(crate) program: Program,
     pub(crate) public: SocketAddr,
     pub(crate) admin: SocketAddr,
     _folder: TempDir,
 }
 
-impl Process {
+impl Daemon {
     /// In `testing`, with settings as `("MAX_CONNECTIONS", "5")` on top of the tests' own; serving when this returns.
     pub(crate) async fn start(settings: &[(&str, &str)]) -> Self {
         Self::run(&with_own(settings)).await
