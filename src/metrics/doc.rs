@@ -15,7 +15,10 @@ fn page() -> String {
         .to_owned();
     for metric in Metrics::new().descriptions() {
         let label = metric.label.as_ref().map_or(String::new(), |(name, values)| {
-            format!("`{name}`: {}", values.iter().map(|value| format!("`{value}`")).collect::<Vec<_>>().join(" "))
+            format!(
+                "`{name}`: {}",
+                values.iter().map(|value| format!("`{value}`")).collect::<Vec<_>>().join(" ")
+            )
         });
         let _ = writeln!(page, "| `{}` | {} | {label} | {} |", metric.name, metric.kind, metric.help);
     }
