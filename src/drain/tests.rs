@@ -38,7 +38,7 @@ impl Pod {
         let user = UserId::new(&format!("user-{n}")).expect("valid");
         let connection = Connection::new(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let registration = self.hub.register(user, connection, limit).expect("within the limit");
-        let (transport, client) = scripted::connection();
+        let (mut transport, client) = scripted::connection();
         client.reads(reads);
         if reads {
             let client = client.clone();
@@ -58,7 +58,8 @@ impl Pod {
                 correlation_id: CorrelationId::random(),
             };
             let ended =
-                run(transport, Machine::new(&config, now + Duration::from_secs(7200), now), around).await;
+                run(&mut transport, Machine::new(&config, now + Duration::from_secs(7200), now), around)
+                    .await;
             (ended, Instant::now())
         })
     }

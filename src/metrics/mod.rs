@@ -1,6 +1,8 @@
 //! The declared metrics: one struct, a registry of its own, help texts that are the documentation.
 
 mod declare;
+#[cfg(test)]
+mod doc;
 mod labels;
 
 use std::fmt;

@@ -1,6 +1,8 @@
 //! What travels, as plain types: ids, payloads, close codes, error codes and sizes. No I/O here.
 
 mod close;
+#[cfg(test)]
+mod doc;
 mod error;
 mod error_code;
 mod ids;

@@ -34,7 +34,7 @@ pub(super) struct Guest {
 /// Runs the connection from its 101 to its end.
 pub(super) async fn host(service: Arc<Service>, upgrade: OnUpgrade, guest: Guest) {
     let config = &service.config.session;
-    let Some(socket) = open(upgrade, config.max_message_bytes).await else {
+    let Some(mut socket) = open(upgrade, config.max_message_bytes).await else {
         return events::connection_rejected(&service.metrics);
     };
     let opened = Instant::now();
@@ -45,7 +45,7 @@ pub(super) async fn host(service: Arc<Service>, upgrade: OnUpgrade, guest: Guest
         metrics: &service.metrics,
         correlation_id: guest.correlation_id,
     };
-    let ended = run(socket, Machine::new(config, guest.expires_at, opened), around).await;
+    let ended = run(&mut socket, Machine::new(config, guest.expires_at, opened), around).await;
     events::connection_closed(
         &service.metrics,
         &guest.registration,
@@ -72,6 +72,7 @@ pub(super) async fn open(upgrade: OnUpgrade, max_message_bytes: usize) -> Option
     // The bare socket, without hyper's two layers around it, for as long as the connection lives.
     let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
     Some(
-        WebSocket::accept(parts.io.into_inner(), parts.read_buf, WebSocketLimits { max_message_bytes }).await,
+        WebSocket::accept(parts.io.into_inner(), &parts.read_buf, WebSocketLimits { max_message_bytes })
+            .await,
     )
 }

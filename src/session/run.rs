@@ -45,12 +45,12 @@ enum Event {
 
 /// Runs a connection until it ends, whoever ends it. Dropping the future
 /// drops the connection without a close frame.
-pub async fn run<T: Transport>(mut transport: T, mut machine: Machine, around: Surroundings<'_>) -> Ended {
+pub async fn run<T: Transport>(transport: &mut T, mut machine: Machine, around: Surroundings<'_>) -> Ended {
     let config = around.config;
     let mut timer = pin!(sleep_until(machine.deadline(config)));
     let mut wait = Wait { flushing: false, frame_last: false, closing: false, threshold: 1 };
     let ending = loop {
-        let event = poll_fn(|cx| wait.poll(&mut transport, around.outbox, timer.as_mut(), cx)).await;
+        let event = poll_fn(|cx| wait.poll(transport, around.outbox, timer.as_mut(), cx)).await;
         wait.frame_last = matches!(event, Event::Frame(_));
         let action = match event {
             Event::Frame(frame) => machine.on_frame(config, frame, Instant::now()),
@@ -73,7 +73,7 @@ pub async fn run<T: Transport>(mut transport: T, mut machine: Machine, around: S
             }
             Action::Write => {
                 wait.flushing = true;
-                let written = poll_fn(|cx| Poll::Ready(write_batch(&mut transport, around, cx))).await;
+                let written = poll_fn(|cx| Poll::Ready(write_batch(transport, around, cx))).await;
                 machine.on_written();
                 match written {
                     Ok(()) => around.outbox.take_close(false).map(Ending::Close),
@@ -98,11 +98,11 @@ pub async fn run<T: Transport>(mut transport: T, mut machine: Machine, around: S
     around.outbox.shut(around.metrics);
     match ending {
         Ending::Close(close) => {
-            closing::close(&mut transport, &close, around.correlation_id, Some(around.outbox)).await;
+            closing::close(transport, &close, around.correlation_id, Some(around.outbox)).await;
             Ended { with: ClosedWith::Code(close.code), close: Some(close) }
         }
         Ending::Left => {
-            closing::leave(&mut transport).await;
+            closing::leave(transport).await;
             Ended { with: ClosedWith::Code(CloseCode::Normal), close: None }
         }
         Ending::Lost => Ended { with: ClosedWith::Lost, close: None },

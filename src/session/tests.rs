@@ -22,7 +22,7 @@ struct Session {
 }
 
 fn start(config: SessionConfig) -> Session {
-    let (transport, client) = connection();
+    let (mut transport, client) = connection();
     let (outbox, metrics) = (Arc::new(Outbox::default()), Arc::new(Metrics::new()));
     let now = Instant::now();
     let machine = Machine::new(&config, now + Duration::from_secs(3600), now);
@@ -35,7 +35,7 @@ fn start(config: SessionConfig) -> Session {
                 metrics: &metrics,
                 correlation_id: CorrelationId::random(),
             };
-            run(transport, machine, around).await
+            run(&mut transport, machine, around).await
         }
     });
     Session { client, outbox, metrics, config, task }
@@ -245,7 +245,7 @@ async fn a_chatty_client_does_not_starve_its_own_messages() {
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_session_is_small() {
-    let (transport, _client) = connection();
+    let (mut transport, _client) = connection();
     let (outbox, metrics, config) = (Outbox::default(), Metrics::new(), SessionConfig::default());
     let now = Instant::now();
     let around = Surroundings {
@@ -254,7 +254,7 @@ async fn an_idle_session_is_small() {
         metrics: &metrics,
         correlation_id: CorrelationId::random(),
     };
-    let future = run(transport, Machine::new(&config, now, now), around);
+    let future = run(&mut transport, Machine::new(&config, now, now), around);
     let size = size_of_val(&future);
     assert!(size <= 1024, "every connection holds this future: {size} bytes");
 }

@@ -2,7 +2,7 @@ use std::fmt;
 
 use parking_lot::Mutex;
 
-use crate::config::LogLevel;
+use crate::config::{Choice, LogLevel};
 
 /// Most modules with a level of their own; more is a mistake, not a need.
 const MAX_MODULES: usize = 64;
@@ -50,7 +50,7 @@ impl Levels {
     /// # Errors
     /// [`LevelError`] when the level or module is unknown.
     pub fn set(&self, level: &str, module: Option<&str>) -> Result<String, LevelError> {
-        let level = parse(level).ok_or(LevelError::Level)?;
+        let level = LogLevel::parse(level).ok_or(LevelError::Level)?;
         let mut state = self.state.lock();
         match module {
             None => *state = (level, Vec::new()),
@@ -93,25 +93,9 @@ pub(super) fn directives(level: LogLevel, modules: &[(String, LogLevel)]) -> Str
     text
 }
 
-fn name(level: LogLevel) -> &'static str {
-    match level {
-        LogLevel::Trace => "trace",
-        LogLevel::Debug => "debug",
-        LogLevel::Info => "info",
-        LogLevel::Warning => "warn",
-        LogLevel::Error => "error",
-    }
-}
-
-fn parse(text: &str) -> Option<LogLevel> {
-    Some(match text.to_ascii_uppercase().as_str() {
-        "TRACE" => LogLevel::Trace,
-        "DEBUG" => LogLevel::Debug,
-        "INFO" => LogLevel::Info,
-        "WARN" | "WARNING" => LogLevel::Warning,
-        "ERROR" => LogLevel::Error,
-        _ => return None,
-    })
+/// The filter's own name for a level: it knows no `WARNING`.
+fn name(level: LogLevel) -> String {
+    if level == LogLevel::Warning { "warn".to_owned() } else { level.name().to_lowercase() }
 }
 
 #[cfg(test)]

@@ -33,10 +33,13 @@ async fn redis_may_come_later() {
 
 #[tokio::test]
 async fn a_cut_heals_and_is_told_as_one_gap() {
+    const USERS: usize = 1_200;
     let server = RedisServer::start().await;
     let proxy = FaultProxy::start(server.address()).await;
-    let pod = Pod::start(&format!("redis://{}", proxy.address()));
-    let names: Vec<String> = (0..1_200).map(|number| format!("user-{number}")).collect();
+    // Small chunks, so that there is something between the first and the last.
+    let tuning = Tuning { chunk: 10, ..quick() };
+    let pod = Pod::start_tuned(Secret::inline(format!("redis://{}", proxy.address())), tuning);
+    let names: Vec<String> = (0..USERS).map(|number| format!("user-{number}")).collect();
     let _held = join_all(names.iter().map(|name| pod.subscribe(name))).await;
 
     proxy.cut();
@@ -47,8 +50,10 @@ async fn a_cut_heals_and_is_told_as_one_gap() {
     proxy.restore();
     let seen = pod.until("the gap", |seen| seen.gaps > 0).await;
     assert_eq!(seen.statuses, [Status::Up, Status::Down, Status::Up], "up again before the gap is told");
+    let channels: Vec<String> = server.run("PUBSUB CHANNELS", &[]).await;
+    assert_eq!(channels.len(), USERS, "everything is subscribed before that");
     for name in ["user-0", "user-7", "user-1199"] {
-        assert_eq!(server.publish(name, b"after").await, 1, "{name} is subscribed again, once");
+        assert_eq!(server.publish(name, b"after").await, 1, "{name} is subscribed once");
     }
     let seen = pod.until("three messages", |seen| seen.messages.len() == 3).await;
     assert_eq!((seen.gaps, seen.messages[0].1.as_slice()), (1, b"after".as_slice()));

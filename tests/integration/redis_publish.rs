@@ -10,6 +10,7 @@ use websocket_service::cli::publish::{PublishArgs, run};
 use websocket_service::config::{Config, Secret};
 
 use crate::support::backplane::{Pod, quick, user};
+use crate::support::logs::Logs;
 use crate::support::redis::{Options, RedisServer};
 use crate::support::{LOCAL, eventually, within};
 
@@ -108,6 +109,18 @@ async fn a_server_that_is_away_is_an_error_in_time_and_heals() {
     assert!(start.elapsed() < LATE, "answered after {:?}", start.elapsed());
     server.restart().await;
     eventually("publishing works again", LOCAL, async || publish(&pod, "after").await == Ok(0)).await;
+}
+
+#[tokio::test]
+async fn a_short_outage_delays_a_publication_and_fails_none() {
+    let mut server = RedisServer::start().await;
+    let pod = Pod::start_tuned(Secret::inline(server.url()), Tuning { publish: LOCAL.limit, ..quick() });
+    assert_eq!(publish(&pod, "before").await, Ok(0));
+    let logs = Logs::capture();
+    server.stop();
+    eventually("the publisher notices", LOCAL, async || logs.count("link=\"publisher\"") >= 1).await;
+    let (published, ()) = tokio::join!(publish(&pod, "during"), server.restart());
+    assert_eq!(published, Ok(0));
 }
 
 #[tokio::test]

@@ -5,8 +5,8 @@ use std::time::Duration;
 /// Bounds and periods. The defaults are for production; tests shorten them. Not a user's settings.
 #[derive(Debug, Clone)]
 pub struct Tuning {
-    /// Name lookup, TCP, TLS, login and naming of a connection, together. A healthy server takes milliseconds; a
-    /// minute's first lookup or a loaded server seconds.
+    /// Name lookup, TCP, TLS, login and naming of a connection, together. Milliseconds as a rule; seconds where the
+    /// lookup is retried or the server is loaded.
     pub connect: Duration,
     /// From a SUBSCRIBE or UNSUBSCRIBE to its last confirmation. A chunk takes a healthy server about a millisecond;
     /// one that blocks longer than this in a script or a snapshot has lost its clients anyway.

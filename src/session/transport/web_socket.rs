@@ -32,15 +32,15 @@ pub struct WebSocket<S>(WebSocketStream<S>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Takes over a stream after its 101, with the bytes that were read behind the request.
-    pub async fn accept(stream: S, read_ahead: Bytes, limits: WebSocketLimits) -> Self {
+    pub async fn accept(stream: S, read_ahead: &[u8], limits: WebSocketLimits) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER_BYTES)
             .write_buffer_size(WRITE_THRESHOLD_BYTES)
             .max_message_size(Some(limits.max_message_bytes))
             .max_frame_size(Some(limits.max_message_bytes));
-        Self(
-            WebSocketStream::from_partially_read(stream, read_ahead.into(), Role::Server, Some(config)).await,
-        )
+        // Copied, for it is empty mostly: the buffer it lies in is the HTTP parser's, of 8 KiB, and would stay.
+        let read_ahead = read_ahead.to_vec();
+        Self(WebSocketStream::from_partially_read(stream, read_ahead, Role::Server, Some(config)).await)
     }
 }
 
