@@ -1,12 +1,14 @@
 """Headless Chromium over the DevTools protocol: just enough to open a page, look at it and press a button."""
 
 import contextlib
+import ctypes
 import itertools
 import json
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
@@ -18,6 +20,13 @@ FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage", "--hide-scrollbars",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--remote-debugging-port=0",
 ]
+
+
+def die_with_parent():
+    """A test that fails kills its script, which then cannot close the browser."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
 class BrowserError(Exception):
@@ -40,6 +49,7 @@ class Chromium:
             [program, *FLAGS, f"--window-size={width},{height}", f"--user-data-dir={self._profile.name}", "about:blank"],
             stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log,
             start_new_session=True,  # A group of its own, so that its helpers go with it.
+            preexec_fn=die_with_parent,
         )
 
     def __enter__(self):
