@@ -165,13 +165,15 @@ async fn redis_away_does_not_hold_it_back() {
     redis.stop();
     eventually("degraded", LOCAL, async || process.admin("/status").await.json()["backplane"] == "degraded")
         .await;
-    // An upgrade that waits for a subscription is under way as well.
-    let (waiting, url) = (client.closed(), process.url("bob"));
+    // An upgrade waits for a subscription that will not come; it is answered before the process goes.
+    let url = process.url("bob");
+    let upgrade = tokio::spawn(async move { Client::connect(&url).await.err().map(|answer| answer.status) });
+    eventually("it waits", LOCAL, async || process.admin("/status").await.json()["users"] == 2).await;
     let start = Instant::now();
     process.program.signal("TERM");
-    let (closed, refused) = tokio::join!(waiting, Client::connect(&url));
-    assert_eq!(told(&closed), goes(1012, "Server is draining"));
-    assert_eq!(refused.err().map(|answer| answer.status), Some(503));
+    assert_eq!(told(&client.closed().await), goes(1012, "Server is draining"));
+    assert_eq!(upgrade.await.expect("no panic"), Some(503));
     assert_eq!(process.program.exit_code().await, Some(0));
     assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
+    assert_eq!(logged(&mut process, "drain finished").await["forced"], 0);
 }

@@ -103,4 +103,8 @@ async fn development_prints_a_url_that_works() {
         process.program.out().iter().all(|line| !line.contains('\u{1b}')),
         "no colours but on a terminal"
     );
+    // What Ctrl-C sends: somebody who tries things does not wait for a lame duck.
+    process.program.signal("INT");
+    assert_eq!(client.closed().await.code, 1012);
+    assert_eq!(process.program.exit_code().await, Some(0));
 }
