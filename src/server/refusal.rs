@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::protocol::{CorrelationId, ServiceError};
 
-/// Carries the error to [`super::correlation`], which knows the correlation id and writes body and log line.
+/// Carries the error to `super::correlation`, which knows the correlation id and writes body and log line.
 impl IntoResponse for ServiceError {
     fn into_response(self) -> Response {
         let mut response = self.status().into_response();
