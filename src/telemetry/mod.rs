@@ -3,7 +3,7 @@
 pub mod events;
 mod level;
 
-use std::io;
+use std::io::{self, IsTerminal};
 
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -20,7 +20,11 @@ pub fn init(config: &TelemetryConfig) -> Result<Levels, tracing_subscriber::util
     let (filter, handle) = reload::Layer::new(EnvFilter::new(level::directives(config.level, &[])));
     let lines = match config.format {
         LogFormat::Json => fmt::layer().json().flatten_event(true).with_writer(io::stdout).boxed(),
-        LogFormat::Text => fmt::layer().with_target(false).with_writer(io::stdout).boxed(),
+        LogFormat::Text => {
+            let lines = fmt::layer().with_target(false).with_writer(io::stdout);
+            // A file or a collector would keep the escapes; a terminal may still refuse them by NO_COLOR.
+            if io::stdout().is_terminal() { lines.boxed() } else { lines.with_ansi(false).boxed() }
+        }
     };
     tracing_subscriber::registry().with(lines.with_filter(filter)).try_init()?;
     Ok(Levels::new(
