@@ -4,9 +4,13 @@ pub(crate) mod backplane;
 pub(crate) mod client;
 pub(crate) mod http;
 pub(crate) mod logs;
+pub(crate) mod process;
 pub(crate) mod proxy;
+pub(crate) mod raw;
 pub(crate) mod redis;
+pub(crate) mod schema;
 pub(crate) mod service;
+pub(crate) mod tokens;
 
 use std::time::Duration;
 
