@@ -95,6 +95,24 @@ async fn only_published_messages_count_as_sent() {
 }
 
 #[tokio::test]
+async fn messages_lost_with_their_connection_are_counted() {
+    let service = Service::start(&[("OUTBOX_BYTES", "16MiB")]).await;
+    let client = service.connect("ann").await;
+    let payload = "x".repeat(60_000);
+    let mut published = 0.0;
+    while service.metric("websocket_outbox_bytes").await < 300_000.0 {
+        assert_eq!(service.publish("ann", &payload).await.status, 202);
+        published += 1.0;
+    }
+    drop(client);
+    becomes(&service, &closes(1006), 1.0).await;
+    let lost = service.metric("websocket_messages_failed_total{error_type=\"connection_lost\"}").await;
+    assert!(lost >= 5.0, "{lost} lost");
+    assert_eq!(service.metric("websocket_messages_sent_total").await, published - lost);
+    assert_eq!(service.metric("websocket_outbox_bytes").await, 0.0);
+}
+
+#[tokio::test]
 async fn tokens_are_counted_by_result() {
     let service = Service::start(&[]).await;
     let _good = service.connect("ann").await;

@@ -39,7 +39,7 @@ async fn an_error_is_one_line_with_its_detail() {
 
 #[tokio::test]
 async fn a_connection_that_ends_with_an_error_is_one_line_too() {
-    let process = Process::start(&[]).await;
+    let process = Process::start(&[("DRAIN_LAME_DUCK_SECONDS", "0")]).await;
     let url = format!("ws://{}/ws?token={}", process.public, token("ann"));
     let mut client = Client::connect(&url).await.expect("upgraded");
     client.send(tokio_tungstenite::tungstenite::Message::binary(vec![1])).await;
@@ -52,6 +52,8 @@ async fn a_connection_that_ends_with_an_error_is_one_line_too() {
     let client = Client::connect(&url).await.expect("upgraded");
     http::request(process.admin, "POST", "/drain", &[], b"").await;
     let id = client.closed().await.field("correlation_id");
+    process.logged("\"code\":1012").await;
+    process.logged("drain finished").await;
     let lines = process.logged(&id).await;
     assert!(lines.iter().all(|line| line.get("error_code").is_none()), "{lines:?}");
 }

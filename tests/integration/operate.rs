@@ -1,12 +1,13 @@
 //! What probes, operators and the sidecar ask: health, readiness, status, log level, drain, a user's connections.
 
 use serde_json::json;
+use websocket_service::drain::Phase;
 
 use crate::support::http::{self, Answer};
 use crate::support::raw::Raw;
 use crate::support::schema::{check_answer, check_close};
 use crate::support::service::{Service, bearer, token};
-use crate::support::{LOCAL, eventually};
+use crate::support::{LOCAL, eventually, within};
 
 async fn admin(service: &Service, method: &str, path: &str, body: &[u8]) -> Answer {
     http::request(service.admin(), method, path, &[], body).await
@@ -128,6 +129,18 @@ async fn a_drain_by_request_closes_everybody_and_the_process_stays() {
     assert_eq!(service.publish("ann", "x").await.status, 202, "publishers are served to the end");
     assert_eq!(admin(&service, "POST", "/drain", b"").await.status, 202, "again is no error");
     service.stop().await;
+}
+
+#[tokio::test]
+async fn a_drain_with_nobody_connected_takes_the_same_steps() {
+    let service = Service::start(&[("DRAIN_LAME_DUCK_SECONDS", "0")]).await;
+    assert_eq!(admin(&service, "POST", "/drain", b"").await.status, 202);
+    within("the drain", LOCAL, service.drain.reached(Phase::Drained)).await;
+    assert_eq!(admin(&service, "GET", "/readyz", b"").await.status, 503);
+    assert_eq!(service.admin_json("/status").await["draining"], true);
+    let query = format!("?token={}", token("ann"));
+    let answer = Raw::open(service.public(), &query, &[]).await.err().expect("refused");
+    check_answer(&answer, 503, "SERVICE_UNAVAILABLE");
 }
 
 #[tokio::test]
