@@ -137,7 +137,7 @@ impl Bound {
             // Never resolves: a drained pod stays, unready, until it is asked to leave.
             () = async {
                 service.drain.run(&service.hub, &service.config.drain, &service.metrics).await;
-                std::future::pending().await
+                std::future::pending::<()>().await;
             } => {}
         }
         closed.cancel();

@@ -61,7 +61,6 @@ impl fmt::Debug for Service {
 }
 
 /// What the world sees.
-#[must_use]
 pub fn public_router(service: &Arc<Service>) -> Router {
     let mut router = Router::new().route("/ws", get(upgrade::connect)).route("/healthz", get(health::alive));
     if service.config.server.public_metrics {
@@ -79,7 +78,6 @@ pub fn public_router(service: &Arc<Service>) -> Router {
 }
 
 /// What the cluster sees.
-#[must_use]
 pub fn admin_router(service: &Arc<Service>) -> Router {
     let router = Router::new()
         .route("/healthz", get(health::alive))

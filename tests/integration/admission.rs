@@ -91,7 +91,7 @@ async fn or_one_that_closes_the_oldest_once_its_messages_are_written() {
     // Neither reads, so messages end up in their outboxes once the kernel takes no more.
     let payload = "x".repeat(60_000);
     let mut published = 0;
-    while service.metric("websocket_outbox_bytes").await < 300_000.0 {
+    while service.metrics.outbox_bytes.get() < 300_000 {
         assert_eq!(service.publish("ann", &payload).await.status, 202);
         published += 1;
     }

@@ -100,7 +100,7 @@ async fn messages_lost_with_their_connection_are_counted() {
     let client = service.connect("ann").await;
     let payload = "x".repeat(60_000);
     let mut published = 0.0;
-    while service.metric("websocket_outbox_bytes").await < 300_000.0 {
+    while service.metrics.outbox_bytes.get() < 300_000 {
         assert_eq!(service.publish("ann", &payload).await.status, 202);
         published += 1.0;
     }

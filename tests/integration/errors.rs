@@ -109,6 +109,10 @@ async fn an_upgrade_s_id_is_that_of_its_close_frame() {
     let upgraded = Raw::open(service.public(), &good, &[("x-correlation-id", ID)]).await.expect("upgraded");
     assert_eq!(upgraded.answer.header("x-correlation-id"), Some(ID));
 
+    let client = service.connect("bob").await;
+    let made = client.header("x-correlation-id").expect("an id").to_owned();
+    assert_eq!(made.len(), ID.len());
+
     // A browser can set no header on an upgrade.
     let query = format!("?correlation_id={ID}&token=nonsense");
     let mut refused = Raw::open(service.public(), &query, &[]).await.expect("upgraded");

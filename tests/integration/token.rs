@@ -14,6 +14,8 @@ use crate::support::tokens::{signed, signed_by, unsigned};
 /// Far enough ahead for any test.
 const LATER: u64 = 4_000_000_000;
 
+type Headers<'a> = Vec<(&'a str, &'a str)>;
+
 #[tokio::test]
 async fn a_token_comes_in_one_of_three_ways() {
     let service = Service::start(&[]).await;
@@ -21,7 +23,7 @@ async fn a_token_comes_in_one_of_three_ways() {
     let (query, bearer, pair) =
         (format!("?token={token}"), format!("Bearer {token}"), format!("bearer, {token}"));
     let (header, protocol) = ("authorization", "sec-websocket-protocol");
-    let ways: [(&str, Vec<(&str, &str)>, Option<&str>); 6] = [
+    let ways: [(&str, Headers<'_>, Option<&str>); 6] = [
         (&query, vec![], None),
         ("", vec![(header, &bearer)], None),
         ("", vec![(protocol, &pair)], Some("bearer")),
@@ -61,7 +63,7 @@ async fn a_refused_token_is_told_by_a_close_that_says_why() {
     let query = |token: &str| format!("?token={token}");
     let (bearer, pair) = (format!("Bearer {good}"), format!("bearer, {good}"));
     let (header, protocol) = ("authorization", "sec-websocket-protocol");
-    let cases: Vec<(String, Vec<(&str, &str)>, &str)> = vec![
+    let cases: Vec<(String, Headers<'_>, &str)> = vec![
         (String::new(), vec![], "Token is missing"),
         ("?token=".to_owned(), vec![], "Token is missing"),
         (String::new(), vec![(header, "Basic YTpi")], "Token is missing"),
