@@ -1,12 +1,14 @@
 """Headless Chromium over the DevTools protocol: just enough to open a page, look at it and press a button."""
 
 import contextlib
+import ctypes
 import itertools
 import json
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
@@ -15,9 +17,16 @@ from pathlib import Path
 from websockets.sync.client import connect
 
 FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage",
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage", "--hide-scrollbars",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--remote-debugging-port=0",
 ]
+
+
+def die_with_parent():
+    """A test that fails kills its script, which then cannot close the browser."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
 class BrowserError(Exception):
@@ -32,7 +41,7 @@ class Chromium:
             filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None
         )
         if not program:
-            raise BrowserError("no chromium found; `make tools` installs it")
+            raise BrowserError("no chromium found; `make tools-test` installs it")
         self._profile = tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True)
         self._open = contextlib.ExitStack()
         self._log = open(Path(self._profile.name) / "log", "wb")
@@ -40,6 +49,7 @@ class Chromium:
             [program, *FLAGS, f"--window-size={width},{height}", f"--user-data-dir={self._profile.name}", "about:blank"],
             stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log,
             start_new_session=True,  # A group of its own, so that its helpers go with it.
+            preexec_fn=die_with_parent,
         )
 
     def __enter__(self):

@@ -2,12 +2,25 @@
 
 use serde_json::{Value, json};
 
+use crate::support::LOCAL;
 use crate::support::client::Client;
+use crate::support::daemon::Daemon;
 use crate::support::http;
-use crate::support::process::Process;
 use crate::support::raw::Raw;
 use crate::support::service::{API_KEY, SECRET, bearer, token};
 use crate::support::tokens::signed;
+
+/// A service that logs everything, as JSON unless said otherwise.
+async fn talkative(settings: &[(&str, &str)]) -> Daemon {
+    Daemon::start(&[&[("LOG_FORMAT", "json"), ("LOG_LEVEL", "TRACE")], settings].concat()).await
+}
+
+/// Waits for lines that hold `part`, and returns all that do.
+async fn logged(process: &mut Daemon, part: &str) -> Vec<Value> {
+    process.program.says(part, LOCAL).await;
+    let parse = |line: &String| serde_json::from_str(line).expect("a line of JSON");
+    process.program.out().iter().filter(|line| line.contains(part)).map(parse).collect()
+}
 
 /// Checks the one line of an error, and returns it.
 fn one(lines: &[Value], code: &str, operation: &str) -> Value {
@@ -25,42 +38,42 @@ fn one(lines: &[Value], code: &str, operation: &str) -> Value {
 
 #[tokio::test]
 async fn an_error_is_one_line_with_its_detail() {
-    let process = Process::start(&[]).await;
+    let mut process = talkative(&[]).await;
     let answer = http::request(process.public, "GET", "/nothing", &[], b"").await;
     let id = answer.header("x-correlation-id").expect("an id").to_owned();
-    let line = one(&process.logged(&id).await, "RESOURCE_NOT_FOUND", "route");
+    let line = one(&logged(&mut process, &id).await, "RESOURCE_NOT_FOUND", "route");
     assert_eq!((line["level"].as_str(), line["correlation_id"].as_str()), (Some("INFO"), Some(id.as_str())));
 
     let mut refused = Raw::open(process.public, "?token=nonsense", &[]).await.expect("upgraded");
     let id = refused.closed().await.field("correlation_id");
-    let line = one(&process.logged(&id).await, "AUTHENTICATION_ERROR", "authenticate");
+    let line = one(&logged(&mut process, &id).await, "AUTHENTICATION_ERROR", "authenticate");
     assert_eq!(line["message"], "Token is invalid");
 }
 
 #[tokio::test]
 async fn a_connection_that_ends_with_an_error_is_one_line_too() {
-    let process = Process::start(&[("DRAIN_LAME_DUCK_SECONDS", "0")]).await;
+    let mut process = talkative(&[]).await;
     let url = format!("ws://{}/ws?token={}", process.public, token("ann"));
     let mut client = Client::connect(&url).await.expect("upgraded");
     client.send(tokio_tungstenite::tungstenite::Message::binary(vec![1])).await;
     let id = client.closed().await.field("correlation_id");
-    process.logged("VALIDATION_ERROR").await;
-    let line = one(&process.logged(&id).await, "VALIDATION_ERROR", "session");
+    logged(&mut process, "VALIDATION_ERROR").await;
+    let line = one(&logged(&mut process, &id).await, "VALIDATION_ERROR", "session");
     assert_eq!(line["level"], "INFO");
 
     // A drain is one event, not an error for each connection.
     let client = Client::connect(&url).await.expect("upgraded");
     http::request(process.admin, "POST", "/drain", &[], b"").await;
     let id = client.closed().await.field("correlation_id");
-    process.logged("\"code\":1012").await;
-    process.logged("drain finished").await;
-    let lines = process.logged(&id).await;
+    logged(&mut process, "\"code\":1012").await;
+    logged(&mut process, "drain finished").await;
+    let lines = logged(&mut process, &id).await;
     assert!(lines.iter().all(|line| line.get("error_code").is_none()), "{lines:?}");
 }
 
 #[tokio::test]
 async fn no_secret_is_in_the_log_at_any_level() {
-    let process = Process::start(&[("JWT_LEEWAY_SECONDS", "0")]).await;
+    let mut process = talkative(&[("JWT_LEEWAY_SECONDS", "0")]).await;
     let good = token("ann");
     let expired = signed(&json!({ "sub": "ann", "exp": 1_000_000_000 }));
     let wrong_key = "a-wrong-api-key-0123456789";
@@ -91,8 +104,8 @@ async fn no_secret_is_in_the_log_at_any_level() {
     // The last word, so that all before it is written.
     let last = "6f0c2d3e-5a55-4c93-9d51-0f6f4a7b8c9d";
     http::request(process.public, "GET", "/nothing", &[("x-correlation-id", last)], b"").await;
-    process.logged(last).await;
-    let log = process.log().join("\n");
+    logged(&mut process, last).await;
+    let log = process.program.out().join("\n");
     assert!(log.contains("\"level\":\"DEBUG\""), "levels below INFO are on: {log}");
     for secret in [SECRET, API_KEY, wrong_key, "hush-hush"] {
         assert!(!log.contains(secret), "{secret} in {log}");
@@ -105,8 +118,8 @@ async fn no_secret_is_in_the_log_at_any_level() {
 
 #[tokio::test]
 async fn text_that_goes_to_no_terminal_has_no_colours() {
-    let process = Process::start(&[("LOG_FORMAT", "text")]).await;
+    let process = Daemon::start(&[("LOG_FORMAT", "text")]).await;
     http::request(process.public, "GET", "/nothing", &[], b"").await;
-    let log = process.log().join("\n");
+    let log = process.program.out().join("\n");
     assert!(log.contains("listening") && !log.contains('\u{1b}'), "{log}");
 }

@@ -96,3 +96,11 @@ pub(crate) fn escape(text: &str) -> String {
         )
         .collect()
 }
+
+/// The value of one series, as a scraper of this port sees it.
+pub(crate) async fn metric(address: SocketAddr, series: &str) -> f64 {
+    let answer = request(address, "GET", "/metrics", &[], b"").await;
+    let text = String::from_utf8(answer.body).expect("text");
+    let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no series {series} in\n{text}")).parse().expect("a number")
+}

@@ -2,9 +2,11 @@
 
 pub(crate) mod backplane;
 pub(crate) mod client;
+pub(crate) mod daemon;
 pub(crate) mod http;
 pub(crate) mod logs;
-pub(crate) mod process;
+pub(crate) mod mounted;
+pub(crate) mod program;
 pub(crate) mod proxy;
 pub(crate) mod raw;
 pub(crate) mod redis;

@@ -207,7 +207,5 @@ fn spawn(directory: &Path) -> Child {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .expect(
-            "cannot run redis-server (6.0 or later): install it, on Debian `apt-get install redis-server`",
-        )
+        .expect("cannot run redis-server (6.0 or later): `make tools-test` installs it")
 }

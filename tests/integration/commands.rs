@@ -1,0 +1,81 @@
+//! The commands beside `serve`, against a running service.
+
+use crate::support::LOCAL;
+use crate::support::client::Client;
+use crate::support::daemon::{Daemon, command, with_own};
+use crate::support::program::Program;
+use crate::support::redis::RedisServer;
+use crate::support::service::{API_KEY, SECRET, token_for};
+
+/// Runs a command to its end; its exit code and its standard output.
+async fn run(settings: &[(&str, &str)], arguments: &[&str]) -> (Option<i32>, String) {
+    let mut program = Program::start(&mut command(settings, arguments));
+    let code = program.exit_code().await;
+    (code, program.out().join("\n"))
+}
+
+#[tokio::test]
+async fn a_minted_token_is_good_and_connects() {
+    // Development, for the configured key signs there only.
+    let development = [("ENVIRONMENT", "development"), ("JWT_SECRET_KEY", SECRET)];
+    let (code, token) = run(&development, &["token", "mint", "--user", "zoë smith"]).await;
+    assert_eq!(code, Some(0));
+    let (code, said) = run(&development, &["token", "check", &token]).await;
+    assert_eq!(code, Some(0));
+    assert!(said.contains("zoë smith") && said.contains("HS256") && said.ends_with("valid"), "{said}");
+
+    let process = Daemon::start(&[]).await;
+    let mut client =
+        Client::connect(&format!("ws://{}/ws?token={token}", process.public)).await.expect("taken");
+    process.publish("zoë smith", "hello").await;
+    assert_eq!(client.text().await, "hello");
+}
+
+#[tokio::test]
+async fn a_bad_token_is_explained_as_the_service_refuses_it() {
+    let settings = with_own(&[]);
+    let expired = token_for("ann", std::time::Duration::ZERO).replace('.', "x.");
+    for token in ["nonsense", expired.as_str()] {
+        let (code, said) = run(&settings, &["token", "check", token]).await;
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("not valid: "), "{said}");
+    }
+    let (code, said) = run(&settings, &["token", "mint", "--user", "ann"]).await;
+    assert_eq!((code, said.as_str()), (Some(1), ""), "outside development only with --key-file");
+}
+
+#[tokio::test]
+async fn publish_reaches_a_connection_byte_for_byte() {
+    let redis = RedisServer::start().await;
+    let url = redis.url();
+    let settings = with_own(&[("REDIS_URL", &url)]);
+    let process = Daemon::start(&settings).await;
+    let mut client = process.connect("zoë: {smith}").await;
+    let payload = "{\"größe\": \"1\\n\"}\n \t'quoted' ";
+    let (code, said) = run(&settings, &["publish", "zoë: {smith}", payload]).await;
+    assert_eq!((code, said.as_str()), (Some(0), r#"{"id":null,"subscribers":1}"#));
+    assert_eq!(client.text().await, payload);
+}
+
+#[tokio::test]
+async fn publish_without_redis_says_why_it_fails() {
+    let mut gone = RedisServer::start().await;
+    gone.stop();
+    let url = gone.url();
+    let mut program =
+        Program::start(&mut command(&with_own(&[("REDIS_URL", &url)]), &["publish", "ann", "hello"]));
+    program.notes("cannot connect to Redis", LOCAL).await;
+    assert_eq!(program.exit_code().await, Some(1));
+}
+
+#[tokio::test]
+async fn config_shows_what_is_in_force_and_hides_secrets() {
+    let settings = with_own(&[("REDIS_URL", "redis://:hush-hush@localhost"), ("MAX_CONNECTIONS", "77")]);
+    let (code, said) = run(&settings, &["config"]).await;
+    assert_eq!(code, Some(0));
+    for secret in [SECRET, API_KEY, "hush-hush"] {
+        assert!(!said.contains(secret), "{said}");
+    }
+    let line = said.lines().find(|line| line.starts_with("MAX_CONNECTIONS ")).expect("a line");
+    assert!(line.contains("77") && line.contains("environment"), "{line}");
+}
