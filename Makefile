@@ -37,7 +37,7 @@ docs: ## write the generated pages (docs/settings.md and the like) anew from the
 check: lint deny test cover smoke ## everything that CI runs
 
 .PHONY: lint
-lint: ## format, clippy and rustdoc; a warning is an error
+lint: fuzz-check ## format, clippy, rustdoc, fuzz targets compile; a warning is an error
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps
@@ -55,6 +55,16 @@ cover: export LLVM_COV ?= /usr/bin/llvm-cov-22
 cover: export LLVM_PROFDATA ?= /usr/bin/llvm-profdata-22
 cover: tools-test tools-cover ## run the tests and print line coverage; fails below 90 %
 	$(CARGO) llvm-cov --locked --ignore-filename-regex '$(NOT_COVERED)' --fail-under-lines $(COVERAGE)
+
+.PHONY: fuzz-check
+fuzz-check: ## see that the fuzz targets still compile
+	$(CARGO) check --locked --manifest-path fuzz/Cargo.toml
+
+FUZZ_SECONDS ?= 60
+.PHONY: fuzz
+fuzz: ## fuzz what strangers send, FUZZ_SECONDS=60 each; needs cargo-fuzz and a nightly toolchain
+	for target in request settings frames; do \
+		$(CARGO) +nightly fuzz run "$$target" -- -max_total_time=$(FUZZ_SECONDS) -timeout=20; done
 
 .PHONY: smoke
 smoke: ## start the service as `make run` does, see it answer, and stop it

@@ -47,13 +47,13 @@ pub enum TokenError {
     /// `exp` is absent.
     #[error("Token lacks exp")]
     NoExpiry,
-    /// `exp` is no whole number of seconds, or beyond the year 9999.
+    /// `exp` is no number of seconds since 1970, or beyond the year 9999.
     #[error("Bad exp in token")]
     BadExpiry,
     /// `exp` has passed, leeway included.
     #[error("Token has expired")]
     Expired,
-    /// `nbf` is no whole number of seconds.
+    /// `nbf` is no number of seconds since 1970.
     #[error("Bad nbf in token")]
     BadNotBefore,
     /// `nbf` has not come yet, leeway included.
@@ -98,10 +98,10 @@ impl TokenError {
             Self::BadSubject => "the token's sub must be a string of 1 to 256 bytes",
             Self::NoExpiry => "the token has no exp",
             Self::BadExpiry => {
-                "the token's exp must be whole seconds since 1970, not milliseconds, up to the year 9999"
+                "the token's exp must be a number of seconds since 1970, not milliseconds, up to the year 9999"
             }
             Self::Expired => "the token's exp has passed",
-            Self::BadNotBefore => "the token's nbf must be whole seconds since 1970",
+            Self::BadNotBefore => "the token's nbf must be a number of seconds since 1970",
             Self::NotActive => "the token's nbf has not come yet; check the clocks",
             Self::Issuer => "the token's iss is not the configured JWT_ISSUER",
             Self::Audience => "the token's aud does not hold the configured JWT_AUDIENCE",

@@ -160,9 +160,12 @@ impl Verifier {
     }
 }
 
-/// Whole seconds since 1970. Fractions, which RFC 7519 allows, are refused like negative numbers and strings.
+/// Seconds since 1970, cut to whole ones: RFC 7519 allows fractions, and Python's `time.time() + 3600` makes them.
+/// Negative numbers are refused, and strings.
 fn seconds(value: &Value) -> Option<u64> {
-    value.as_u64()
+    // A cast from beyond the range ends at its edge, which is later than any time that is taken.
+    let whole = |number: f64| (number.is_finite() && number >= 0.0).then_some(number as u64);
+    value.as_u64().or_else(|| value.as_f64().and_then(whole))
 }
 
 fn time(seconds: u64) -> Option<SystemTime> {

@@ -1,7 +1,7 @@
 //! One id for a request's answer, log lines and close frame.
 
 use axum::extract::Request;
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
@@ -22,12 +22,22 @@ pub(super) async fn around(mut request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     if let Some(error) = response.extensions_mut().remove::<ServiceError>() {
         events::failed(&error, id);
-        response = render(&error, id);
+        response = with_headers_of(&response, render(&error, id));
     }
     if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
         response.headers_mut().insert(HEADER, value);
     }
     response
+}
+
+/// Keeps what others said beside the error: `Allow` of a 405, the answers to a browser's questions.
+fn with_headers_of(before: &Response, mut rendered: Response) -> Response {
+    for (name, value) in before.headers() {
+        if name != header::CONTENT_LENGTH {
+            rendered.headers_mut().append(name.clone(), value.clone());
+        }
+    }
+    rendered
 }
 
 fn find(request: &Request) -> Option<CorrelationId> {

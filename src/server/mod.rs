@@ -74,7 +74,7 @@ pub fn public_router(service: &Arc<Service>) -> Router {
             .route("/v1/users/{user_id}/messages", post(publish::one))
             .route("/v1/messages", post(publish::batch));
     }
-    finish(router, service).layer(origin::cors(&service.config.server.allowed_origins))
+    finish(with_fallbacks(router).layer(origin::cors(&service.config.server.allowed_origins)), service)
 }
 
 /// What the cluster sees.
@@ -87,19 +87,20 @@ pub fn admin_router(service: &Arc<Service>) -> Router {
         .route("/drain", post(admin::drain))
         .route("/log-level", put(admin::log_level))
         .route("/v1/users/{user_id}/connections", get(admin::connections).delete(admin::disconnect));
-    finish(router, service)
+    finish(with_fallbacks(router), service)
 }
 
-/// What both have in common: the error body for what is not there, and the correlation id around everything.
+/// The error body for what is not there.
+fn with_fallbacks(router: Router<Arc<Service>>) -> Router<Arc<Service>> {
+    router.fallback(|uri: Uri| async move { not_found(&uri) }).method_not_allowed_fallback(|| async {
+        ServiceError::new(ErrorCode::InvalidRequest, "route", "This path does not take this method")
+            .with_status(StatusCode::METHOD_NOT_ALLOWED)
+    })
+}
+
+/// The correlation id around everything, a browser's preflight included.
 fn finish(router: Router<Arc<Service>>, service: &Arc<Service>) -> Router {
-    router
-        .fallback(|uri: Uri| async move { not_found(&uri) })
-        .method_not_allowed_fallback(|| async {
-            ServiceError::new(ErrorCode::InvalidRequest, "route", "This path does not take this method")
-                .with_status(StatusCode::METHOD_NOT_ALLOWED)
-        })
-        .layer(from_fn(correlation::around))
-        .with_state(Arc::clone(service))
+    router.layer(from_fn(correlation::around)).with_state(Arc::clone(service))
 }
 
 fn not_found(uri: &Uri) -> ServiceError {

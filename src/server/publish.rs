@@ -10,6 +10,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use bytes::Bytes;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use tokio::time::{Duration, timeout};
 
@@ -69,8 +70,11 @@ pub(super) async fn batch(
 /// Reads and checks the whole list before anything of it is published.
 fn parse(body: &[u8], limit: usize) -> Result<Vec<(UserId, Payload)>, ServiceError> {
     const SHAPE: &str = r#"The body must be a JSON list of {"user_id": "…", "data": …}"#;
-    let messages: Vec<Message<'_>> = serde_json::from_slice(body).map_err(|error| {
-        let status = if error.is_data() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::BAD_REQUEST };
+    let body = std::str::from_utf8(body).map_err(|_| invalid("The body must be UTF-8"))?;
+    let messages: Vec<Message<'_>> = serde_json::from_str(body).map_err(|error| {
+        // The first fault may be one of shape in what is no JSON at all further on.
+        let json = error.is_data() && serde_json::from_str::<IgnoredAny>(body).is_ok();
+        let status = if json { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::BAD_REQUEST };
         invalid(SHAPE).with_status(status).with_detail("reason", error.to_string())
     })?;
     if messages.len() > MAX_BATCH_MESSAGES {
@@ -178,6 +182,8 @@ mod tests {
         assert_eq!(status("[]"), Ok(0));
         for (body, expected) in [
             ("[", 400),
+            ("{", 400),
+            ("[7,", 400),
             ("{}", 422),
             (r#"[{"user_id":"a"}]"#, 422),
             (r#"[{"user":"a","data":1}]"#, 422),

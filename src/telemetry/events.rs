@@ -7,8 +7,8 @@ use tracing::{Level, debug, info, warn};
 use crate::backplane::Status;
 use crate::config::DrainConfig;
 use crate::hub::Registration;
-use crate::metrics::{ClosedWith, ConnectionStatus, FailedMessage, Metrics};
-use crate::protocol::{CorrelationId, PayloadError, SERVICE, ServiceError};
+use crate::metrics::{ConnectionStatus, FailedMessage, Metrics};
+use crate::protocol::{CloseCode, CorrelationId, PayloadError, SERVICE, ServiceError};
 use crate::session::Ended;
 
 /// A connection is open: its 101 is on the way and its user's channel is subscribed.
@@ -35,12 +35,13 @@ pub fn connection_closed(
     let code = ended.with.number();
     let reason = ended.close.as_ref().map_or("", |close| &close.message);
     debug!(%connection_id, %correlation_id, code, reason, seconds = lasted.as_secs_f64(), "connection closed");
-    if let (ClosedWith::Code(_), Some(error)) =
-        (ended.with, ended.close.as_ref().and_then(|close| close.error))
-    {
-        // Only what is worse than a client's own doing deserves a line by default.
-        if error.row().level < Level::WARN {
-            warn!(%connection_id, %correlation_id, code, error_code = error.as_str(), "connection closed by an error");
+    if let Some((close, error)) = ended.close.as_ref().and_then(|close| Some((close, close.error?))) {
+        // A drain is one event with a line of its own, however many connections it closes.
+        if !matches!(close.code, CloseCode::Restart | CloseCode::GoingAway) {
+            let error = ServiceError::new(error, "session", close.message.clone())
+                .with_detail("connection_id", connection_id.to_string())
+                .with_detail("close_code", code);
+            failed(&error, correlation_id);
         }
     }
 }

@@ -1,13 +1,24 @@
 //! The one integration binary.
 
+mod accept;
+mod admission;
+mod bounds;
+mod broken_frames;
 mod browser;
 mod cli;
 mod clients;
 mod commands;
 mod connect;
+mod cors;
+mod counters;
 mod documents;
+mod errors;
+mod log_lines;
+mod message_models;
+mod operate;
 mod outage;
 mod pods;
+mod publish;
 mod redis_access;
 mod redis_delivery;
 mod redis_link;
@@ -18,3 +29,6 @@ mod rotation;
 mod shutdown;
 mod startup;
 mod support;
+mod talk;
+mod token;
+mod user_ids;

@@ -3,7 +3,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_util::{Sink, Stream};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode as WireCode;
@@ -28,7 +28,11 @@ pub struct WebSocketLimits {
 
 /// The real transport: a WebSocket over an upgraded stream. The one place that knows tungstenite's limits.
 #[derive(Debug)]
-pub struct WebSocket<S>(WebSocketStream<S>);
+pub struct WebSocket<S> {
+    frames: WebSocketStream<S>,
+    /// What comes can no longer be read as frames.
+    broken: bool,
+}
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Takes over a stream after its 101, with the bytes that were read behind the request.
@@ -40,14 +44,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             .max_frame_size(Some(limits.max_message_bytes));
         // Copied, for it is empty mostly: the buffer it lies in is the HTTP parser's, of 8 KiB, and would stay.
         let read_ahead = read_ahead.to_vec();
-        Self(WebSocketStream::from_partially_read(stream, read_ahead, Role::Server, Some(config)).await)
+        let frames =
+            WebSocketStream::from_partially_read(stream, read_ahead, Role::Server, Some(config)).await;
+        Self { frames, broken: false }
+    }
+
+    /// Reads on behind what could not be understood, until the peer leaves: a socket that is dropped with unread bytes
+    /// is reset, and the peer may lose the close frame that tells it why.
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut bytes = [0; 4096];
+        // A peer that goes on sending is read a little at a time, so that it cannot hold the task.
+        for _ in 0..32 {
+            let mut buffer = ReadBuf::new(&mut bytes);
+            match ready!(Pin::new(self.frames.get_mut()).poll_read(cx, &mut buffer)) {
+                Ok(()) if !buffer.filled().is_empty() => {}
+                Ok(()) | Err(_) => return Poll::Ready(()),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Transport for WebSocket<S> {
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, TransportError>> {
+        if self.broken {
+            return self.poll_discard(cx).map(|()| Err(TransportError::Lost));
+        }
         loop {
-            let frame = match ready!(Pin::new(&mut self.0).poll_next(cx)) {
+            let frame = match ready!(Pin::new(&mut self.frames).poll_next(cx)) {
                 Some(Ok(Message::Text(text))) => Incoming::Text(text),
                 Some(Ok(Message::Binary(_))) => Incoming::Binary,
                 Some(Ok(Message::Ping(_))) => Incoming::Ping,
@@ -55,7 +80,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport for WebSocket<S> {
                 Some(Ok(Message::Close(_))) => Incoming::Close,
                 // Not produced by reading, says tungstenite.
                 Some(Ok(Message::Frame(_))) => continue,
-                Some(Err(error)) => return Poll::Ready(Err(classify(&error))),
+                Some(Err(error)) => {
+                    let error = classify(&error);
+                    self.broken = error != TransportError::Lost;
+                    return Poll::Ready(Err(error));
+                }
                 None => return Poll::Ready(Err(TransportError::Lost)),
             };
             return Poll::Ready(Ok(frame));
@@ -63,7 +92,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport for WebSocket<S> {
     }
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
-        Pin::new(&mut self.0).poll_ready(cx).map_err(|error| classify(&error))
+        Pin::new(&mut self.frames).poll_ready(cx).map_err(|error| classify(&error))
     }
 
     fn start_send(&mut self, frame: Outgoing) -> Result<(), TransportError> {
@@ -75,11 +104,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport for WebSocket<S> {
                 reason: Utf8Bytes::from(reason),
             })),
         };
-        Pin::new(&mut self.0).start_send(message).map_err(|error| classify(&error))
+        Pin::new(&mut self.frames).start_send(message).map_err(|error| classify(&error))
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
-        Pin::new(&mut self.0).poll_flush(cx).map_err(|error| classify(&error))
+        ready!(Pin::new(&mut self.frames).poll_flush(cx)).map_err(|error| classify(&error))?;
+        if self.broken {
+            // Nothing follows the close frame, and its answer will not be understood: the end of the stream tells the
+            // peer to leave.
+            ready!(Pin::new(self.frames.get_mut()).poll_shutdown(cx)).map_err(|_| TransportError::Lost)?;
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -69,7 +69,8 @@ pub(crate) async fn exchange(address: SocketAddr, raw: &[u8]) -> Option<Answer> 
     parse(&answer)
 }
 
-fn parse(raw: &[u8]) -> Option<Answer> {
+/// An answer of these bytes, if they have a whole head.
+pub(crate) fn parse(raw: &[u8]) -> Option<Answer> {
     let end = raw.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = String::from_utf8_lossy(&raw[..end]).into_owned();
     let mut lines = head.split("\r\n");

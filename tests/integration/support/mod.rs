@@ -8,8 +8,11 @@ pub(crate) mod logs;
 pub(crate) mod mounted;
 pub(crate) mod program;
 pub(crate) mod proxy;
+pub(crate) mod raw;
 pub(crate) mod redis;
+pub(crate) mod schema;
 pub(crate) mod service;
+pub(crate) mod tokens;
 
 use std::time::Duration;
 

@@ -1,0 +1,177 @@
+//! What probes, operators and the sidecar ask: health, readiness, status, log level, drain, a user's connections.
+
+use serde_json::json;
+use websocket_service::drain::Phase;
+
+use crate::support::http::{self, Answer};
+use crate::support::raw::Raw;
+use crate::support::schema::{check_answer, check_close};
+use crate::support::service::{Service, bearer, token};
+use crate::support::{LOCAL, eventually, within};
+
+async fn admin(service: &Service, method: &str, path: &str, body: &[u8]) -> Answer {
+    http::request(service.admin(), method, path, &[], body).await
+}
+
+#[tokio::test]
+async fn a_new_pod_is_alive_ready_and_says_what_it_is() {
+    let service = Service::start(&[("MAX_CONNECTIONS", "7")]).await;
+    for address in [service.public(), service.admin()] {
+        assert_eq!(http::request(address, "GET", "/healthz", &[], b"").await.status, 200);
+    }
+    eventually("ready", LOCAL, async || admin(&service, "GET", "/readyz", b"").await.status == 200).await;
+    assert_eq!(service.admin_json("/readyz").await, json!({ "ready": true, "reasons": [] }));
+
+    let (_a, _b, _c) =
+        (service.connect("ann").await, service.connect("ann").await, service.connect("bob").await);
+    eventually("all are counted", LOCAL, async || service.admin_json("/status").await["connections"] == 3)
+        .await;
+    let status = service.admin_json("/status").await;
+    assert_eq!((&status["limit"], &status["users"]), (&json!(7), &json!(2)));
+    assert_eq!((&status["draining"], &status["backplane"]), (&json!(false), &json!("up")));
+    assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
+}
+
+#[tokio::test]
+async fn a_pod_that_never_saw_its_redis_is_alive_and_unready() {
+    // Nobody listens on port 1.
+    let service = Service::start_on("redis://127.0.0.1:1", &[]).await;
+    let ready = admin(&service, "GET", "/readyz", b"").await;
+    assert_eq!((ready.status, ready.json()), (503, json!({ "ready": false, "reasons": ["backplane"] })));
+    assert_eq!(admin(&service, "GET", "/healthz", b"").await.status, 200);
+    assert_eq!(service.admin_json("/status").await["backplane"], "connecting");
+    assert_eq!(service.metric("websocket_backplane_up").await, 0.0);
+    let query = format!("?token={}", token("ann"));
+    let answer = Raw::open(service.public(), &query, &[]).await.err().expect("refused");
+    check_answer(&answer, 503, "SERVICE_UNAVAILABLE");
+    assert!(answer.header("retry-after").is_some());
+    let answer = service.publish("ann", "x").await;
+    check_answer(&answer, 503, "SERVICE_UNAVAILABLE");
+    assert!(answer.header("retry-after").is_some());
+    assert_eq!(service.metric("websocket_messages_failed_total{error_type=\"publish_failed\"}").await, 1.0);
+}
+
+#[tokio::test]
+async fn each_port_has_its_own_paths_only() {
+    let service = Service::start(&[]).await;
+    for (method, path) in [
+        ("GET", "/readyz"),
+        ("GET", "/status"),
+        ("POST", "/drain"),
+        ("PUT", "/log-level"),
+        ("GET", "/v1/users/ann/connections"),
+        ("DELETE", "/v1/users/ann/connections"),
+        // The page of development.
+        ("GET", "/"),
+    ] {
+        let answer =
+            http::request(service.public(), method, path, &[("authorization", &bearer())], b"").await;
+        check_answer(&answer, 404, "RESOURCE_NOT_FOUND");
+    }
+    for (method, path) in
+        [("GET", "/ws"), ("POST", "/v1/messages"), ("POST", "/v1/users/ann/messages"), ("GET", "/")]
+    {
+        let answer =
+            http::request(service.admin(), method, path, &[("authorization", &bearer())], b"[]").await;
+        check_answer(&answer, 404, "RESOURCE_NOT_FOUND");
+    }
+    let metrics = http::request(service.public(), "GET", "/metrics", &[], b"").await;
+    assert_eq!(metrics.status, 200);
+    assert!(metrics.header("content-type").is_some_and(|kind| kind.starts_with("text/plain")));
+    let private = Service::start(&[("PUBLIC_METRICS", "false")]).await;
+    check_answer(
+        &http::request(private.public(), "GET", "/metrics", &[], b"").await,
+        404,
+        "RESOURCE_NOT_FOUND",
+    );
+    assert_eq!(admin(&private, "GET", "/metrics", b"").await.status, 200);
+}
+
+#[tokio::test]
+async fn the_log_level_is_changed_or_the_fault_told() {
+    let service = Service::start(&[]).await;
+    for body in [
+        r#"{"level":"debug"}"#,
+        r#"{"level":"WARNING"}"#,
+        r#"{"level":"TRACE","module":"websocket_service::session"}"#,
+    ] {
+        let answer = admin(&service, "PUT", "/log-level", body.as_bytes()).await;
+        assert_eq!(answer.status, 200, "{body}");
+    }
+    for body in [
+        "",
+        "debug",
+        "{}",
+        r#"{"level":"loud"}"#,
+        r#"{"level":5}"#,
+        r#"{"level":"debug","modul":"x"}"#,
+        // Libraries log requests, and with them tokens.
+        r#"{"level":"trace","module":"hyper"}"#,
+    ] {
+        check_answer(&admin(&service, "PUT", "/log-level", body.as_bytes()).await, 400, "VALIDATION_ERROR");
+    }
+}
+
+#[tokio::test]
+async fn a_drain_by_request_closes_everybody_and_the_process_stays() {
+    let service = Service::start(&[("DRAIN_LAME_DUCK_SECONDS", "0"), ("DRAIN_SPREAD_SECONDS", "1")]).await;
+    let client = service.connect("ann").await;
+    let answer = admin(&service, "POST", "/drain", b"").await;
+    assert_eq!((answer.status, answer.json()["draining"].as_bool()), (202, Some(true)));
+    check_close(&client.closed().await, 1012, "SERVICE_UNAVAILABLE");
+    eventually("nobody is left", LOCAL, async || service.admin_json("/status").await["connections"] == 0)
+        .await;
+    let ready = admin(&service, "GET", "/readyz", b"").await;
+    assert_eq!((ready.status, ready.json()["reasons"].clone()), (503, json!(["draining"])));
+    assert_eq!(service.admin_json("/status").await["draining"], true);
+    assert_eq!(service.metric("websocket_draining").await, 1.0);
+    assert_eq!(admin(&service, "GET", "/healthz", b"").await.status, 200, "it lives");
+    assert_eq!(service.publish("ann", "x").await.status, 202, "publishers are served to the end");
+    assert_eq!(admin(&service, "POST", "/drain", b"").await.status, 202, "again is no error");
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_drain_with_nobody_connected_takes_the_same_steps() {
+    let service = Service::start(&[("DRAIN_LAME_DUCK_SECONDS", "0")]).await;
+    assert_eq!(admin(&service, "POST", "/drain", b"").await.status, 202);
+    within("the drain", LOCAL, service.drain.reached(Phase::Drained)).await;
+    assert_eq!(admin(&service, "GET", "/readyz", b"").await.status, 503);
+    assert_eq!(service.admin_json("/status").await["draining"], true);
+    let query = format!("?token={}", token("ann"));
+    let answer = Raw::open(service.public(), &query, &[]).await.err().expect("refused");
+    check_answer(&answer, 503, "SERVICE_UNAVAILABLE");
+}
+
+#[tokio::test]
+async fn the_drain_s_code_may_be_1001() {
+    let service = Service::start(&[("DRAIN_LAME_DUCK_SECONDS", "0"), ("DRAIN_CLOSE_CODE", "1001")]).await;
+    let client = service.connect("ann").await;
+    admin(&service, "POST", "/drain", b"").await;
+    check_close(&client.closed().await, 1001, "SERVICE_UNAVAILABLE");
+}
+
+#[tokio::test]
+async fn a_user_s_connections_are_listed_and_closed() {
+    let service = Service::start(&[]).await;
+    let path = "/v1/users/ann/connections";
+    assert_eq!(service.admin_json(path).await, json!({ "connections": [] }));
+    let (first, second) = (service.connect("ann").await, service.connect("ann").await);
+    let mut other = service.connect("bob").await;
+    let listed = service.admin_json(path).await;
+    let listed = listed["connections"].as_array().expect("a list");
+    assert_eq!(listed.len(), 2);
+    for connection in listed {
+        for field in ["connection_id", "pod", "since"] {
+            assert!(connection[field].as_str().is_some_and(|text| !text.is_empty()), "{field}");
+        }
+        assert_eq!(connection["address"], "127.0.0.1");
+    }
+    assert_ne!(listed[0]["connection_id"], listed[1]["connection_id"]);
+    let answer = admin(&service, "DELETE", path, b"").await;
+    assert_eq!((answer.status, answer.json()), (200, json!({ "closed": 2 })));
+    check_close(&first.closed().await, 4004, "AUTHORIZATION_ERROR");
+    check_close(&second.closed().await, 4004, "AUTHORIZATION_ERROR");
+    service.publish("bob", "not you").await;
+    assert_eq!(other.text().await, "not you");
+}
