@@ -79,7 +79,7 @@ impl ConnectionId {
     /// Makes a new random id.
     #[must_use]
     pub fn random() -> Self {
-        Self(Uuid::new_v4())
+        Self(random())
     }
 }
 
@@ -98,7 +98,7 @@ impl CorrelationId {
     /// Makes a new random id.
     #[must_use]
     pub fn random() -> Self {
-        Self(Uuid::new_v4())
+        Self(random())
     }
 
     /// Takes over a caller's id when it is a UUID in any of the usual spellings.
@@ -112,6 +112,11 @@ impl fmt::Display for CorrelationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
+}
+
+/// A version 4 UUID from the thread's generator: `Uuid::new_v4` makes a system call for each, which a connect storm feels.
+fn random() -> Uuid {
+    uuid::Builder::from_random_bytes(rand::random()).into_uuid()
 }
 
 #[cfg(test)]

@@ -62,7 +62,7 @@ impl fmt::Debug for Service {
 
 /// What the world sees.
 pub fn public_router(service: &Arc<Service>) -> Router {
-    let mut router = Router::new().route("/ws", get(upgrade::connect)).route("/healthz", get(health::alive));
+    let mut router = Router::new().route("/healthz", get(health::alive));
     if service.config.server.public_metrics {
         router = router.route("/metrics", get(health::metrics));
     }
@@ -74,7 +74,10 @@ pub fn public_router(service: &Arc<Service>) -> Router {
             .route("/v1/users/{user_id}/messages", post(publish::one))
             .route("/v1/messages", post(publish::batch));
     }
-    finish(with_fallbacks(router).layer(origin::cors(&service.config.server.allowed_origins)), service)
+    let router = with_fallbacks(router).layer(origin::cors(&service.config.server.allowed_origins));
+    // Browsers ask no CORS questions about an upgrade: its origin is checked by the handler.
+    let ws = Router::new().route("/ws", get(upgrade::connect)).method_not_allowed_fallback(wrong_method);
+    finish(ws.merge(router), service)
 }
 
 /// What the cluster sees.
@@ -92,10 +95,7 @@ pub fn admin_router(service: &Arc<Service>) -> Router {
 
 /// The error body for what is not there.
 fn with_fallbacks(router: Router<Arc<Service>>) -> Router<Arc<Service>> {
-    router.fallback(|uri: Uri| async move { not_found(&uri) }).method_not_allowed_fallback(|| async {
-        ServiceError::new(ErrorCode::InvalidRequest, "route", "This path does not take this method")
-            .with_status(StatusCode::METHOD_NOT_ALLOWED)
-    })
+    router.fallback(not_found).method_not_allowed_fallback(wrong_method)
 }
 
 /// The correlation id around everything, a browser's preflight included.
@@ -103,7 +103,12 @@ fn finish(router: Router<Arc<Service>>, service: &Arc<Service>) -> Router {
     router.layer(from_fn(correlation::around)).with_state(Arc::clone(service))
 }
 
-fn not_found(uri: &Uri) -> ServiceError {
+async fn wrong_method() -> ServiceError {
+    ServiceError::new(ErrorCode::InvalidRequest, "route", "This path does not take this method")
+        .with_status(StatusCode::METHOD_NOT_ALLOWED)
+}
+
+async fn not_found(uri: Uri) -> ServiceError {
     let path: String = uri.path().chars().take(256).collect();
     ServiceError::new(ErrorCode::ResourceNotFound, "route", "There is nothing at this path")
         .with_detail("path", path)
