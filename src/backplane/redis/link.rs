@@ -68,8 +68,9 @@ pub(super) async fn supervise<R: Role>(
         };
         // From here on the old connection's task delivers nothing more, should it still have something.
         pulse.end();
-        role.lost();
+        // Stopping is no outage: nothing is lost that anybody waits for, and nobody needs to hear of it.
         let Some(failure) = failure else { return };
+        role.lost();
 
         let lived = up.since.get().map_or(Duration::ZERO, Instant::elapsed);
         report.failed(&failure, &up);
