@@ -79,14 +79,12 @@ enum Refused {
 fn enter(service: &Service, request: &Request, address: std::net::IpAddr) -> Result<Place, ServiceError> {
     let config = &service.config;
     origin::check(&config.server.allowed_origins, config.environment, request.headers())?;
-    if service.drain.phase() >= Phase::Closing {
-        return Err(ServiceError::new(ErrorCode::ServiceUnavailable, "connect", "Server is draining")
-            .with_retry_after(retry_after(1, 5)));
-    }
+    open_for_upgrades(service)?;
     service.admission.enter(address)
 }
 
-/// Registers the connection, then waits until its user's channel is subscribed: from then on nothing is missed.
+/// Waits until the user's channel is subscribed, then registers the connection, before its 101: what is published from
+/// that on is not missed. In this order, for an upgrade that fails for want of Redis must not evict anybody.
 async fn admit(
     service: &Arc<Service>,
     identity: Identity,
@@ -94,29 +92,41 @@ async fn admit(
     correlation_id: CorrelationId,
     place: Place,
 ) -> Result<Guest, Refused> {
-    let limits = &service.config.limits;
-    let limit = UserLimit { connections: limits.per_user, policy: limits.per_user_policy };
-    let expires_at = expires_at(service, &identity);
-    let registration = match service.hub.register(identity.user.clone(), Connection::new(address), limit) {
-        Ok(registration) => registration,
-        Err(error) => {
-            let refusal = ServiceError::new(ErrorCode::QuotaExceeded, "connect", "Too many connections")
-                .with_detail("limit", error.limit);
-            return Err(Refused::Tell(refusal, place));
-        }
-    };
-    let subscription = match timeout(SUBSCRIBE_WAIT, service.backplane.subscribe(identity.user)).await {
+    let subscription = match timeout(SUBSCRIBE_WAIT, service.backplane.subscribe(identity.user.clone())).await
+    {
         Ok(subscribed) => subscribed,
         Err(_) => Err(BackplaneError::Timeout),
     };
-    match subscription {
-        Ok(subscription) => Ok(Guest { registration, subscription, place, expires_at, correlation_id }),
-        Err(error) => Err(Refused::Answer(
-            ServiceError::new(ErrorCode::ServiceUnavailable, "subscribe", "The backplane does not answer")
-                .with_retry_after(retry_after(1, 10))
-                .with_detail("reason", error.label()),
-        )),
+    let subscription = subscription.map_err(|error| {
+        let refusal =
+            unavailable("subscribe", "The backplane does not answer").with_detail("reason", error.label());
+        Refused::Answer(refusal)
+    })?;
+    // The wait may have outlasted the lame duck.
+    open_for_upgrades(service).map_err(Refused::Answer)?;
+    let limits = &service.config.limits;
+    let limit = UserLimit { connections: limits.per_user, policy: limits.per_user_policy };
+    let expires_at = expires_at(service, &identity);
+    match service.hub.register(identity.user, Connection::new(address), limit) {
+        Ok(registration) => Ok(Guest { registration, subscription, place, expires_at, correlation_id }),
+        Err(error) => {
+            let refusal = ServiceError::new(ErrorCode::QuotaExceeded, "connect", "Too many connections")
+                .with_detail("limit", error.limit);
+            Err(Refused::Tell(refusal, place))
+        }
     }
+}
+
+/// Refuses upgrades once the drain closes connections.
+fn open_for_upgrades(service: &Service) -> Result<(), ServiceError> {
+    if service.drain.phase() >= Phase::Closing {
+        return Err(unavailable("connect", "Server is draining"));
+    }
+    Ok(())
+}
+
+fn unavailable(operation: &'static str, message: &'static str) -> ServiceError {
+    ServiceError::new(ErrorCode::ServiceUnavailable, operation, message).with_retry_after(retry_after(1, 10))
 }
 
 /// The end of the token on tokio's clock, with the leeway that its verification had too.

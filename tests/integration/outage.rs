@@ -182,3 +182,19 @@ async fn what_is_published_at_the_101_arrives() {
     let confirmed = service.metric("redis_subscription_duration_seconds_count").await;
     assert!(confirmed >= 10.0, "{confirmed} SUBSCRIBEs");
 }
+
+#[tokio::test]
+async fn an_upgrade_that_fails_evicts_nobody() {
+    let redis = RedisServer::start().await;
+    let proxy = FaultProxy::start(redis.address()).await;
+    let settings = [("MAX_CONNECTIONS_PER_USER", "1"), ("MAX_CONNECTIONS_PER_USER_POLICY", "evict_oldest")];
+    let service = Service::start_on(&format!("redis://{}", proxy.address()), &settings).await;
+    let mut client = service.connect("ann").await;
+    proxy.cut();
+    until(&service, "degraded").await;
+    assert_refused(&service, "ann").await;
+    proxy.restore();
+    until(&service, "up").await;
+    redis.publish("ann", b"still there").await;
+    assert_eq!(client.text().await, "still there");
+}

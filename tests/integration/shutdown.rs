@@ -168,7 +168,11 @@ async fn redis_away_does_not_hold_it_back() {
     // An upgrade waits for a subscription that will not come; it is answered before the process goes.
     let url = process.url("bob");
     let upgrade = tokio::spawn(async move { Client::connect(&url).await.err().map(|answer| answer.status) });
-    eventually("it waits", LOCAL, async || process.admin("/status").await.json()["users"] == 2).await;
+    let verified = r#"jwt_validation_total{result="success"} 2"#;
+    eventually("its token is verified, and it waits", LOCAL, async || {
+        String::from_utf8_lossy(&process.admin("/metrics").await.body).contains(verified)
+    })
+    .await;
     let start = Instant::now();
     process.program.signal("TERM");
     assert_eq!(told(&client.closed().await), goes(1012, "Server is draining"));
