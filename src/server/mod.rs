@@ -62,7 +62,7 @@ impl fmt::Debug for Service {
 
 /// What the world sees.
 pub fn public_router(service: &Arc<Service>) -> Router {
-    let mut router = Router::new().route("/healthz", get(health::alive));
+    let mut router = Router::new().route("/ws", get(upgrade::connect)).route("/healthz", get(health::alive));
     if service.config.server.public_metrics {
         router = router.route("/metrics", get(health::metrics));
     }
@@ -74,10 +74,7 @@ pub fn public_router(service: &Arc<Service>) -> Router {
             .route("/v1/users/{user_id}/messages", post(publish::one))
             .route("/v1/messages", post(publish::batch));
     }
-    let router = with_fallbacks(router).layer(origin::cors(&service.config.server.allowed_origins));
-    // Browsers ask no CORS questions about an upgrade: its origin is checked by the handler.
-    let ws = Router::new().route("/ws", get(upgrade::connect)).method_not_allowed_fallback(wrong_method);
-    finish(ws.merge(router), service)
+    finish(with_fallbacks(router).layer(origin::cors(&service.config.server.allowed_origins)), service)
 }
 
 /// What the cluster sees.
