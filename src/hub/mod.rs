@@ -121,12 +121,6 @@ impl Hub {
         offered.filter(|push| matches!(push, Push::Queued | Push::DroppedOldest { queued: true, .. })).count()
     }
 
-    /// Whether the user has a connection here.
-    #[must_use]
-    pub fn has(&self, user: &str) -> bool {
-        !self.shard(user).lock().of(user).is_empty()
-    }
-
     /// The user's connections here, oldest first.
     #[must_use]
     pub fn connections_of(&self, user: &str) -> Vec<Arc<Connection>> {

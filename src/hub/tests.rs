@@ -45,7 +45,7 @@ fn a_registration_leaves_with_its_own_connection_only() {
     drop(first);
     assert_eq!((deliver(&hub, "a"), hub.users()), (1, 1));
     drop(second);
-    assert!(hub.is_empty() && hub.users() == 0 && !hub.has("a"));
+    assert!(hub.is_empty() && hub.users() == 0 && hub.connections_of("a").is_empty());
 }
 
 #[test]
