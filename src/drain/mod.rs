@@ -90,6 +90,7 @@ impl Drain {
 
         let deadline = Instant::now() + config.spread + config.linger;
         tokio::select! {
+            () = hub.emptied() => {}
             () = close_at_a_rate(hub, config, metrics) => {}
             () = sleep_until(deadline) => {}
             () = self.reached(Phase::Hurrying) => close_at_once(hub, config, metrics).await,

@@ -126,6 +126,20 @@ async fn the_fast_path_waits_for_nothing_but_the_close() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn ends_as_soon_as_nobody_is_left_although_more_closes_were_planned() {
+    let pod = pod();
+    let connections: Vec<_> = (0..60).map(|n| pod.connect(n, true)).collect();
+    let start = Instant::now();
+    pod.drain.start();
+    // Into the spread: time is paused, so this takes none.
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    // Everybody goes away by itself.
+    connections.iter().for_each(JoinHandle::abort);
+    pod.draining.await.expect("the drain ends");
+    assert!(start.elapsed() <= Duration::from_secs(16), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn phases_never_go_back() {
     let drain = Drain::default();
     drain.hurry();

@@ -53,11 +53,9 @@ pub(super) async fn host(service: Arc<Service>, upgrade: OnUpgrade, guest: Guest
         &ended,
         opened.elapsed(),
     );
-    // Messages first, then the place: whoever comes in its stead finds the user's channel still there.
+    // Before the socket: a client that sees it end and comes back finds its place free.
     let Guest { registration, subscription, place, .. } = guest;
-    drop(subscription);
-    drop(registration);
-    drop(place);
+    drop((registration, subscription, place));
 }
 
 /// The socket behind an upgrade; `None` when the client left first.
