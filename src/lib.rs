@@ -17,6 +17,7 @@ pub mod app;
 pub mod backoff;
 pub mod config;
 pub mod drain;
+pub mod fetch;
 pub mod metrics;
 pub mod rate_limit;
 pub mod readiness;
@@ -24,6 +25,10 @@ pub mod signal;
 pub mod telemetry;
 
 pub mod cli;
+
+pub mod adapter;
+pub mod bench;
+pub mod gauge;
 
 #[cfg(test)]
 mod generated;

@@ -11,6 +11,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     // Pure types and small values, below everything.
     ("protocol", &[]),
     ("backoff", &[]),
+    ("fetch", &[]),
     ("rate_limit", &[]),
     ("readiness", &[]),
     ("signal", &[]),

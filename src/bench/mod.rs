@@ -1,0 +1,1 @@
+//! `websocket-bench`: clients by the thousand, and one report of what happened to them.

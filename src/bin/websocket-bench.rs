@@ -1,0 +1,3 @@
+//! See the library's `bench`.
+
+fn main() {}

@@ -1,0 +1,101 @@
+//! Asking a neighbour for a small JSON document over plain HTTP: a pod's `/status`, a sidecar's `/gauge`.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+/// Largest answer that is read; the documents asked for have a few hundred bytes.
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
+
+/// Why there is no answer to use.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// The address is no URL of plain HTTP.
+    #[error("{0} is no http:// URL")]
+    Url(String),
+    /// Nothing listens there, or the connection broke.
+    #[error("{url}: {reason}")]
+    Unreachable {
+        /// What was asked.
+        url: String,
+        /// What the network said.
+        reason: String,
+    },
+    /// Not within the bound.
+    #[error("{url} did not answer within {bound:?}")]
+    Timeout {
+        /// What was asked.
+        url: String,
+        /// How long it was waited for.
+        bound: Duration,
+    },
+    /// An answer, but not with 200.
+    #[error("{url} answered {status}")]
+    Status {
+        /// What was asked.
+        url: String,
+        /// The status of the answer.
+        status: u16,
+    },
+    /// Not the document that was expected.
+    #[error("{url} answered something else than expected: {reason}")]
+    Answer {
+        /// What was asked.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// A client that keeps its connections.
+#[derive(Debug, Clone)]
+pub struct Fetch {
+    client: Client<hyper_util::client::legacy::connect::HttpConnector, Empty<Bytes>>,
+    bound: Duration,
+}
+
+impl Fetch {
+    /// `bound`: how long one answer may take, from connecting to its last byte.
+    #[must_use]
+    pub fn new(bound: Duration) -> Self {
+        Self { client: Client::builder(TokioExecutor::new()).build_http(), bound }
+    }
+
+    /// GETs a document.
+    ///
+    /// # Errors
+    /// When there is none, with a text that names the URL.
+    pub async fn json<T: DeserializeOwned>(&self, url: &str) -> Result<T, FetchError> {
+        match timeout(self.bound, self.ask(url)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(FetchError::Timeout { url: url.to_owned(), bound: self.bound }),
+        }
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, url: &str) -> Result<T, FetchError> {
+        let uri = url.parse().map_err(|_| FetchError::Url(url.to_owned()))?;
+        let unreachable = |reason: String| FetchError::Unreachable { url: url.to_owned(), reason };
+        let answer = self.client.get(uri).await.map_err(|error| unreachable(root(&error)))?;
+        if answer.status() != http::StatusCode::OK {
+            return Err(FetchError::Status { url: url.to_owned(), status: answer.status().as_u16() });
+        }
+        let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES);
+        let body = body.collect().await.map_err(|error| unreachable(error.to_string()))?.to_bytes();
+        serde_json::from_slice(&body)
+            .map_err(|error| FetchError::Answer { url: url.to_owned(), reason: error.to_string() })
+    }
+}
+
+/// The innermost cause: "connection refused" says more than "client error".
+fn root(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}

@@ -1,0 +1,1 @@
+//! The sidecar `connection-gauge`: reads its pod's connection count and tells it to the fleet.
