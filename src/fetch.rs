@@ -71,13 +71,27 @@ impl Fetch {
     /// # Errors
     /// When there is none, with a text that names the URL.
     pub async fn json<T: DeserializeOwned>(&self, url: &str) -> Result<T, FetchError> {
+        let body = self.get(url).await?;
+        serde_json::from_slice(&body)
+            .map_err(|error| FetchError::Answer { url: url.to_owned(), reason: error.to_string() })
+    }
+
+    /// Sees that the answer is a 200, whatever it says.
+    ///
+    /// # Errors
+    /// When it is not, with a text that names the URL.
+    pub async fn ok(&self, url: &str) -> Result<(), FetchError> {
+        self.get(url).await.map(|_| ())
+    }
+
+    async fn get(&self, url: &str) -> Result<Bytes, FetchError> {
         match timeout(self.bound, self.ask(url)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(FetchError::Timeout { url: url.to_owned(), bound: self.bound }),
         }
     }
 
-    async fn ask<T: DeserializeOwned>(&self, url: &str) -> Result<T, FetchError> {
+    async fn ask(&self, url: &str) -> Result<Bytes, FetchError> {
         let uri = url.parse().map_err(|_| FetchError::Url(url.to_owned()))?;
         let unreachable = |reason: String| FetchError::Unreachable { url: url.to_owned(), reason };
         let answer = self.client.get(uri).await.map_err(|error| unreachable(root(&error)))?;
@@ -85,9 +99,7 @@ impl Fetch {
             return Err(FetchError::Status { url: url.to_owned(), status: answer.status().as_u16() });
         }
         let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES);
-        let body = body.collect().await.map_err(|error| unreachable(error.to_string()))?.to_bytes();
-        serde_json::from_slice(&body)
-            .map_err(|error| FetchError::Answer { url: url.to_owned(), reason: error.to_string() })
+        Ok(body.collect().await.map_err(|error| unreachable(error.to_string()))?.to_bytes())
     }
 }
 

@@ -19,6 +19,7 @@ pub mod config;
 pub mod drain;
 pub mod fetch;
 pub mod metrics;
+pub mod open_files;
 pub mod rate_limit;
 pub mod readiness;
 pub mod signal;

@@ -34,6 +34,7 @@ fn dispatch(command: Command, loaded: Loaded) -> anyhow::Result<ExitCode> {
     match command {
         Command::Config(args) => cli::config::run(&args, &loaded),
         Command::Token(args) => cli::token::run(&args, &loaded.config),
+        Command::Health(args) => runtime()?.block_on(cli::health::run(&args, &loaded.config)),
         Command::Publish(args) => runtime()?.block_on(cli::publish::run(&args, loaded.config)),
         Command::Serve => runtime()?.block_on(cli::serve::run(loaded.config)),
     }

@@ -4,6 +4,7 @@
 //! differ from the other spellings, and hold for every command.
 
 pub mod config;
+pub mod health;
 pub mod publish;
 pub mod serve;
 pub mod token;
@@ -50,6 +51,8 @@ pub enum Command {
     Publish(publish::PublishArgs),
     /// Show the settings in force and where each came from.
     Config(config::ConfigArgs),
+    /// Ask the server on this machine whether it lives: exit code 0 says that it does.
+    Health(health::HealthArgs),
 }
 
 /// The command line, understood.

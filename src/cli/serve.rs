@@ -2,13 +2,17 @@
 
 use std::process::ExitCode;
 
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::app;
 use crate::config::Config;
 use crate::drain::{Drain, Phase};
+use crate::open_files;
 use crate::signal::{Signal, Signals};
 use crate::telemetry;
+
+/// Open files besides the connections: listeners, Redis, requests of probes and publishers, with room to spare.
+const OTHER_FILES: u64 = 200;
 
 /// Serves until SIGTERM or SIGINT, then drains. Exits with 0 however the drain went.
 ///
@@ -18,6 +22,13 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let levels = telemetry::init(&config.telemetry)?;
     let signals = Signals::listen()?;
     let environment = config.environment;
+    let needed = OTHER_FILES.saturating_add(config.limits.connections as u64);
+    if let Some(files) = open_files::raise().filter(|files| *files < needed) {
+        warn!(
+            files,
+            needed, "too few files may be open for MAX_CONNECTIONS: raise the hard limit (ulimit -Hn)"
+        );
+    }
     let bound = app::build(config, levels).await?;
 
     let app::Addresses { public, admin } = bound.addresses;

@@ -1,7 +1,10 @@
 use std::marker::PhantomData;
 
 use prometheus::core::Collector;
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
+};
 
 /// One metric as the documentation shows it.
 #[derive(Debug, Clone)]
@@ -12,6 +15,8 @@ pub struct Description {
     pub kind: &'static str,
     /// Its label and the label's values, if it has one.
     pub label: Option<(&'static str, Vec<String>)>,
+    /// Labels that say whose it is: each process has one value of each.
+    pub owner: Vec<&'static str>,
     /// What it counts, with its unit.
     pub help: &'static str,
 }
@@ -47,6 +52,30 @@ impl Declare {
         Family { children, label: PhantomData }
     }
 
+    /// `owner`: labels with this process's own values.
+    pub(super) fn known(
+        &mut self,
+        name: &'static str,
+        owner: &[(&'static str, &str)],
+        help: &'static str,
+    ) -> Known {
+        let (names, values): (Vec<&'static str>, Vec<String>) =
+            owner.iter().map(|(name, value)| (*name, (*value).to_owned())).unzip();
+        let vec = self.add(name, "gauge", None, help, IntGaugeVec::new(Opts::new(name, help), &names));
+        if let Some(description) = self.descriptions.last_mut() {
+            description.owner = names;
+        }
+        Known { vec, values }
+    }
+
+    /// The text exposition of everything declared.
+    pub(super) fn encode(&self) -> String {
+        let mut out = Vec::with_capacity(4 * 1024);
+        // Writing to memory does not fail, and every family was checked when it was registered.
+        let _ = TextEncoder::new().encode(&self.registry.gather(), &mut out);
+        String::from_utf8(out).unwrap_or_default()
+    }
+
     fn add<M: Collector + Clone + 'static>(
         &mut self,
         name: &'static str,
@@ -58,8 +87,28 @@ impl Declare {
         // Names are constants of this crate: a wrong or doubled one shows in every test that makes a `Metrics`.
         let metric = metric.expect("a well-formed metric name");
         self.registry.register(Box::new(metric.clone())).expect("a metric name used once");
-        self.descriptions.push(Description { name, kind, label, help });
+        self.descriptions.push(Description { name, kind, label, owner: Vec::new(), help });
         metric
+    }
+}
+
+/// A gauge of something that may be unknown: then it has no series.
+#[derive(Debug)]
+pub struct Known {
+    vec: IntGaugeVec,
+    values: Vec<String>,
+}
+
+impl Known {
+    /// Sets it, or takes its series away.
+    pub fn set(&self, value: Option<u64>) {
+        match value {
+            Some(value) => {
+                let value = i64::try_from(value).unwrap_or(i64::MAX);
+                self.vec.with_label_values(&self.values).set(value);
+            }
+            None => self.vec.reset(),
+        }
     }
 }
 

@@ -2,27 +2,50 @@
 
 use std::fmt::Write;
 
-use super::Metrics;
+use super::{Description, GaugeMetrics, GaugeOwner, Metrics};
 use crate::generated::assert_current;
 
+const SERVER: &str = "\
+<!-- Generated from src/metrics/ by `make docs`. Do not edit. -->
+
+# Metrics
+
+`GET /metrics` on the admin port, and on the public one unless `PUBLIC_METRICS` is false, in Prometheus' text
+format. All series of a label are there from the start, at 0. No label has a user id or any other value that a
+stranger chooses.
+
+";
+
+const GAUGE: &str = "
+## Of the sidecar
+
+`GET /metrics` on the port of [`connection-gauge`](connection-gauge.md), 9005 as a rule. What is unknown has no series: a
+count that is older than 15 s, or anything of Redis where none is configured.
+
+";
+
+const HEADING: &str = "| name | kind | label | what it is |\n| --- | --- | --- | --- |\n";
+
 fn page() -> String {
-    let mut page = "<!-- Generated from src/metrics/mod.rs by `make docs`. Do not edit. -->\n\n\
-        # Metrics\n\n\
-        `GET /metrics` on the admin port, and on the public one unless `PUBLIC_METRICS` is false, in Prometheus' text\n\
-        format. All series of a label are there from the start, at 0. No label has a user id or any other value that a\n\
-        stranger chooses.\n\n\
-        | name | kind | label | what it is |\n| --- | --- | --- | --- |\n"
-        .to_owned();
-    for metric in Metrics::new().descriptions() {
-        let label = metric.label.as_ref().map_or(String::new(), |(name, values)| {
-            format!(
-                "`{name}`: {}",
-                values.iter().map(|value| format!("`{value}`")).collect::<Vec<_>>().join(" ")
-            )
-        });
-        let _ = writeln!(page, "| `{}` | {} | {label} | {} |", metric.name, metric.kind, metric.help);
+    let mut page = String::new();
+    let gauge = GaugeMetrics::new(&GaugeOwner::default());
+    for (introduction, metrics) in [(SERVER, Metrics::new().descriptions()), (GAUGE, gauge.descriptions())] {
+        page.push_str(introduction);
+        page.push_str(HEADING);
+        metrics.iter().for_each(|metric| row(&mut page, metric));
     }
     page
+}
+
+fn row(page: &mut String, metric: &Description) {
+    let list = |names: &mut dyn Iterator<Item = &str>| {
+        names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" ")
+    };
+    let label = match &metric.label {
+        Some((name, values)) => format!("`{name}`: {}", list(&mut values.iter().map(String::as_str))),
+        None => list(&mut metric.owner.iter().copied()),
+    };
+    let _ = writeln!(page, "| `{}` | {} | {label} | {} |", metric.name, metric.kind, metric.help);
 }
 
 #[test]

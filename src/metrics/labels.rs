@@ -60,6 +60,16 @@ label! {
     }
 }
 
+label! {
+    /// What became of a sidecar's report to Redis.
+    Report as "result" {
+        /// Written.
+        Ok = "ok",
+        /// Refused, or not written in time.
+        Failed = "failed",
+    }
+}
+
 /// The code a connection ended with: one of ours, or 1006 for a connection that was lost without a close frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClosedWith {

@@ -1,19 +1,21 @@
-//! The declared metrics: one struct, a registry of its own, help texts that are the documentation.
+//! The declared metrics: one struct a program, a registry of its own, help texts that are the documentation.
 
 mod declare;
 #[cfg(test)]
 mod doc;
+mod gauge;
 mod labels;
 
 use std::fmt;
 
-use prometheus::{Encoder, Histogram, IntCounter, IntGauge, TextEncoder};
+use prometheus::{Histogram, IntCounter, IntGauge};
 
 use declare::Declare;
-pub use declare::{Description, Family, Label};
-pub use labels::{ClosedWith, ConnectionStatus, FailedMessage, TokenResult};
+pub use declare::{Description, Family, Known, Label};
+pub use gauge::{GaugeMetrics, GaugeOwner};
+pub use labels::{ClosedWith, ConnectionStatus, FailedMessage, Report, TokenResult};
 
-/// Content type of [`Metrics::encode`].
+/// Content type of what `encode` gives.
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 
 /// Seconds from half a millisecond (a delivery on an idle pod) to 10 s (a backplane that hardly answers).
@@ -92,10 +94,7 @@ impl Metrics {
     /// The text exposition of all metrics.
     #[must_use]
     pub fn encode(&self) -> String {
-        let mut out = Vec::with_capacity(16 * 1024);
-        // Writing to memory does not fail, and every family was checked when it was registered.
-        let _ = TextEncoder::new().encode(&self.declared.registry.gather(), &mut out);
-        String::from_utf8(out).unwrap_or_default()
+        self.declared.encode()
     }
 }
 

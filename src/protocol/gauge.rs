@@ -31,7 +31,7 @@ pub struct PodGauge {
     pub at: u64,
 }
 
-/// The Redis key of a pod's report. A UID is never used twice, so a restarted StatefulSet's pod cannot be mistaken.
+/// The Redis key of a pod's report. A UID is never used twice, so a restarted `StatefulSet`'s pod cannot be mistaken.
 #[must_use]
 pub fn gauge_key(pod_uid: &str) -> String {
     format!("websocket-service:gauge:{pod_uid}")

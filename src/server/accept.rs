@@ -92,7 +92,10 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
 }
 
 /// The next connection, once there is room for one.
-async fn next(listener: &TcpListener, places: &Arc<Semaphore>) -> (TcpStream, IpAddr, OwnedSemaphorePermit) {
+pub(crate) async fn next(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> (TcpStream, IpAddr, OwnedSemaphorePermit) {
     loop {
         // The semaphore is never closed; were it, the loop would wait here for `stop`.
         let Ok(place) = Arc::clone(places).acquire_owned().await else { return std::future::pending().await };

@@ -79,3 +79,31 @@ async fn config_shows_what_is_in_force_and_hides_secrets() {
     let line = said.lines().find(|line| line.starts_with("MAX_CONNECTIONS ")).expect("a line");
     assert!(line.contains("77") && line.contains("environment"), "{line}");
 }
+
+#[tokio::test]
+async fn health_asks_the_admin_port_that_is_configured() {
+    let process = Daemon::start(&[]).await;
+    let port = process.admin.port().to_string();
+    let settings = with_own(&[("ADMIN_PORT", &port)]);
+    assert_eq!(run(&settings, &["health"]).await, (Some(0), String::new()));
+    let url = format!("http://{}/healthz", process.admin);
+    assert_eq!(run(&[], &["health", "--url", &url]).await, (Some(0), String::new()));
+}
+
+#[tokio::test]
+async fn health_says_why_it_is_not() {
+    let process = Daemon::start(&[]).await;
+    let missing = format!("http://{}/nowhere", process.admin);
+    for (settings, arguments, part) in [
+        // Nobody listens on port 1.
+        (&[("ADMIN_PORT", "1")][..], &["health"][..], "http://127.0.0.1:1/healthz: Connection refused"),
+        (&[("ADMIN_PORT", "0")], &["health"], "give the address with --url"),
+        (&[], &["health", "--url", &missing], "/nowhere answered 404"),
+        (&[], &["health", "--url", "https://localhost/"], "https://localhost/"),
+    ] {
+        let mut program = Program::start(&mut command(settings, arguments));
+        assert_eq!(program.exit_code().await, Some(1), "{}", program.text());
+        let said = program.text();
+        assert!(said.contains("websocket-service: ") && said.contains(part), "{part} in {said}");
+    }
+}

@@ -1,7 +1,10 @@
 //! The one integration binary.
 
 mod accept;
+mod adapter_api;
+mod adapter_control;
 mod admission;
+mod bench;
 mod bounds;
 mod broken_frames;
 mod browser;
@@ -13,6 +16,9 @@ mod cors;
 mod counters;
 mod documents;
 mod errors;
+mod gauge;
+mod gauge_outage;
+mod image;
 mod log_lines;
 mod message_models;
 mod operate;

@@ -1,6 +1,7 @@
 //! How the process starts, or says why not; and what it prints meanwhile.
 
 use std::net::TcpListener;
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -67,6 +68,20 @@ async fn outside_development_every_line_is_json_and_no_token_is_in_any() {
         }
         // All of the tests' tokens begin so.
         assert!(!line.contains(&token[..20]), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_limit_of_open_files_below_what_its_connections_need_is_told() {
+    for (limits, told) in [("ulimit -Sn 300 && ulimit -Hn 400", true), ("ulimit -Sn 300", false)] {
+        let service = command(&with_own(&[("MAX_CONNECTIONS", "500")]), &[]);
+        let mut limited = Command::new("/bin/sh");
+        limited.env_clear().args(["-c", &format!("{limits} && exec \"$0\"")]).arg(service.get_program());
+        limited.envs(service.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let mut program = Program::start(&mut limited);
+        program.says("listening", LOCAL).await;
+        let warned = program.out().iter().any(|line| line.contains("too few files may be open"));
+        assert_eq!(warned, told, "{limits}: {}", program.text());
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ::redis::aio::{MultiplexedConnection, SendError};
+use ::redis::aio::MultiplexedConnection;
 use ::redis::{Cmd, PushKind, RedisError, Value, cmd, pipe};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
@@ -114,7 +114,7 @@ pub async fn publish_once(
 ) -> Result<Published, PublishOnceError> {
     let tuning = Tuning::default();
     let connector = Connector::new(config, name, &tuning)?;
-    let mut connection = connector.connect(|_| Ok::<(), SendError>(())).await?;
+    let mut connection = connector.connect_for_commands().await?;
     let publish = publish_command(&Channels::new(&config.channel_prefix), user, payload);
     let deadline = Instant::now() + tuning.publish;
     Ok(answer(deadline, publish.query_async(&mut connection)).await.map(published)?)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ::redis::aio::{AsyncPushSender, MultiplexedConnection};
+use ::redis::aio::{AsyncPushSender, MultiplexedConnection, SendError};
 use ::redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use ::redis::{
     AsyncConnectionConfig, Client, ConnectionInfo, ErrorKind, IntoConnectionInfo, ProtocolVersion, RedisError,
@@ -61,15 +61,18 @@ pub enum ConnectError {
 
 /// Makes connections, each from the URL as it is then: a rotated password needs no restart.
 #[derive(Debug, Clone)]
-pub(super) struct Connector {
+pub struct Connector {
     url: Secret,
     name: String,
     bound: Duration,
 }
 
 impl Connector {
-    /// Checks the URL, where it can be read already.
-    pub(super) fn new(config: &BackplaneConfig, name: &str, tuning: &Tuning) -> Result<Self, StartError> {
+    /// Checks the URL, where it can be read already. `name` is what `CLIENT LIST` shows.
+    ///
+    /// # Errors
+    /// [`StartError`] when there is no URL, or one that does not parse.
+    pub fn new(config: &BackplaneConfig, name: &str, tuning: &Tuning) -> Result<Self, StartError> {
         let url = config.redis_url.clone().ok_or(StartError::NoUrl)?;
         if let Ok(text) = url.read() {
             parse(&text)?;
@@ -92,6 +95,14 @@ impl Connector {
             Ok(outcome) => outcome,
             Err(_) => Err(ConnectError::Timeout(self.bound)),
         }
+    }
+
+    /// Connects for commands alone: what the server pushes is dropped.
+    ///
+    /// # Errors
+    /// [`ConnectError`]; after `Tuning::connect` at the latest.
+    pub async fn connect_for_commands(&self) -> Result<MultiplexedConnection, ConnectError> {
+        self.connect(|_| Ok::<(), SendError>(())).await
     }
 
     async fn try_connect(&self, pushes: impl AsyncPushSender) -> Result<MultiplexedConnection, ConnectError> {

@@ -17,12 +17,11 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 pub use commands::{PublishOnceError, publish_once};
-pub use connect::{ConnectError, StartError, UrlError};
+pub use connect::{ConnectError, Connector, StartError, UrlError};
 pub use tuning::Tuning;
 
 use self::channels::Channels;
 use self::commands::Commands;
-use self::connect::Connector;
 use self::subscriptions::Subscriber;
 use self::table::Table;
 use super::{Backplane, BackplaneError, BoxFuture, Observer, Published, Sink, Status, Subscription};

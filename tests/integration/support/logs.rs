@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tracing::Dispatch;
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -11,6 +12,7 @@ use tracing_subscriber::fmt::MakeWriter;
 pub(crate) struct Logs {
     lines: Lines,
     _guard: DefaultGuard,
+    _second: Dispatch,
 }
 
 #[derive(Clone, Default)]
@@ -20,12 +22,15 @@ impl Logs {
     /// Starts to listen, at every level.
     pub(crate) fn capture() -> Self {
         let lines = Lines::default();
+        // While a process has one subscriber only, an event that another thread meets first, and so without a
+        // subscriber, counts as wanted by nobody; with two, all of them are asked.
+        let second = Dispatch::new(tracing_subscriber::registry());
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(tracing::Level::TRACE)
             .with_ansi(false)
             .with_writer(lines.clone())
             .finish();
-        Self { lines, _guard: tracing::subscriber::set_default(subscriber) }
+        Self { lines, _guard: tracing::subscriber::set_default(subscriber), _second: second }
     }
 
     /// Everything logged so far.

@@ -4,6 +4,7 @@ pub(crate) mod backplane;
 pub(crate) mod client;
 pub(crate) mod daemon;
 pub(crate) mod http;
+pub(crate) mod kube_api;
 pub(crate) mod logs;
 pub(crate) mod mounted;
 pub(crate) mod program;
@@ -12,6 +13,7 @@ pub(crate) mod raw;
 pub(crate) mod redis;
 pub(crate) mod schema;
 pub(crate) mod service;
+pub(crate) mod sidecar;
 pub(crate) mod tokens;
 
 use std::time::Duration;

@@ -1,0 +1,135 @@
+//! Reading the pods' reports from Redis.
+
+use std::time::Duration;
+
+use ::redis::aio::MultiplexedConnection;
+use ::redis::{AsyncConnectionConfig, Client, IntoConnectionInfo, RedisError, pipe};
+use secrecy::ExposeSecret;
+use tokio::time::{Instant, timeout};
+
+use super::metrics::ControlMetrics;
+use crate::backoff::Backoff;
+use crate::config::{Secret, SecretError};
+use crate::protocol::{PodGauge, gauge_key};
+
+/// For name look-up, TCP, TLS and login together; as long as a round, for a slow one is only made up for by the pods'
+/// own gauges.
+const CONNECT: Duration = Duration::from_secs(2);
+/// For all reports of a fleet: one round trip.
+const READ: Duration = Duration::from_secs(1);
+/// Bounds of the delays between attempts to connect.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
+
+/// Why nothing could be read. Safe to log: the texts hold neither URL nor password.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The mounted file with the URL cannot be read.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The URL does not parse; its own error would quote it.
+    #[error(
+        "the Redis URL cannot be used: expected redis://, rediss:// or unix://, a host, and a number as database"
+    )]
+    Url,
+    /// Not within the bound.
+    #[error("Redis did not answer within {0:?}")]
+    Timeout(Duration),
+    /// Refused by the network, by TLS or by the server.
+    #[error("{0}")]
+    Redis(#[from] RedisError),
+}
+
+/// A connection that is made again when it is needed, with growing delays, each time from the URL as it is then.
+pub struct RedisReports {
+    url: Secret,
+    connection: Option<MultiplexedConnection>,
+    backoff: Backoff,
+    /// Not before this is it tried again.
+    rest: Option<Instant>,
+    told: Option<String>,
+    metrics: ControlMetrics,
+}
+
+impl std::fmt::Debug for RedisReports {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RedisReports").field("connected", &self.connection.is_some()).finish_non_exhaustive()
+    }
+}
+
+impl RedisReports {
+    /// Not connected yet.
+    #[must_use]
+    pub fn new(url: Secret, metrics: ControlMetrics) -> Self {
+        let backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
+        Self { url, connection: None, backoff, rest: None, told: None, metrics }
+    }
+
+    /// The reports of these pods, in their order; `None` while Redis is away. Takes 3 s at most.
+    pub async fn read(&mut self, uids: &[&str]) -> Option<Vec<Option<PodGauge>>> {
+        if self.rest.is_some_and(|rest| Instant::now() < rest) {
+            return None;
+        }
+        match self.try_read(uids).await {
+            Ok(reports) => {
+                if self.told.take().is_some() {
+                    tracing::info!("the pods' reports are read from Redis again");
+                }
+                self.backoff.reset();
+                self.rest = None;
+                self.metrics.redis_up.set(1);
+                Some(reports)
+            }
+            Err(error) => {
+                self.connection = None;
+                self.rest = Some(Instant::now() + self.backoff.next_delay());
+                self.metrics.redis_up.set(0);
+                let error = error.to_string();
+                // Each cause once: the attempts go on for as long as it lasts.
+                if self.told.as_ref() != Some(&error) {
+                    tracing::warn!(error, "cannot read the pods' reports from Redis; asking the pods");
+                    self.told = Some(error);
+                }
+                None
+            }
+        }
+    }
+
+    async fn try_read(&mut self, uids: &[&str]) -> Result<Vec<Option<PodGauge>>, ReadError> {
+        let mut connection = match &self.connection {
+            Some(connection) => connection.clone(),
+            None => {
+                let connecting = connect(&self.url);
+                let made = timeout(CONNECT, connecting).await.map_err(|_| ReadError::Timeout(CONNECT))??;
+                self.connection.insert(made).clone()
+            }
+        };
+        if uids.is_empty() {
+            return Ok(Vec::new());
+        }
+        // One GET each, as a cluster's proxy may keep them in different places.
+        let mut gets = pipe();
+        for uid in uids {
+            gets.get(gauge_key(uid));
+        }
+        let read = timeout(READ, gets.query_async::<Vec<Option<Vec<u8>>>>(&mut connection));
+        let values = read.await.map_err(|_| ReadError::Timeout(READ))??;
+        Ok(values.into_iter().map(|value| parse(&value?)).collect())
+    }
+}
+
+fn parse(json: &[u8]) -> Option<PodGauge> {
+    match serde_json::from_slice(json) {
+        Ok(gauge) => Some(gauge),
+        Err(error) => {
+            tracing::debug!(%error, "a report in Redis is none; asking the pod");
+            None
+        }
+    }
+}
+
+async fn connect(url: &Secret) -> Result<MultiplexedConnection, ReadError> {
+    let info = url.read()?.expose_secret().into_connection_info().map_err(|_| ReadError::Url)?;
+    // Every wait has its own bound here, so the crate's 500 ms for all of them are switched off.
+    let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+    Ok(Client::open(info)?.get_multiplexed_async_connection_with_config(&config).await?)
+}

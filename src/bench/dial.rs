@@ -1,0 +1,164 @@
+//! Opening one connection, and the ways in which that fails.
+
+use std::io;
+use std::time::Duration;
+
+use http::header::{AUTHORIZATION, RETRY_AFTER};
+use http::{HeaderValue, Response};
+use rustix::io::Errno;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+
+use super::access::Endpoint;
+use crate::auth::{Grant, Minter};
+use crate::config::AuthConfig;
+use crate::protocol::UserId;
+
+/// An open connection.
+pub(super) type Socket = WebSocketStream<TcpStream>;
+
+/// Allocated by every connection as soon as it is open; longer messages make it grow. tungstenite's default is 128 KiB.
+const READ_BUFFER_BYTES: usize = 512;
+
+/// Beyond the longest run, so that a token's expiry is not among the closes; a token is minted for each connection.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+
+/// Longest wait that a refusal can ask for.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
+
+/// Longest part of a refusal's body that is kept, in bytes.
+const MAX_REFUSAL_BYTES: usize = 512;
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DialError {
+    /// Answered in HTTP with something else than the upgrade.
+    #[error("refused with {status}: {said}")]
+    Refused {
+        /// HTTP status.
+        status: u16,
+        /// How long to stay away, where the answer says so; at most a minute.
+        retry_after: Option<Duration>,
+        /// The beginning of the answer's body.
+        said: String,
+    },
+    /// No answer at all, or none that can be understood.
+    #[error("{reason}")]
+    Failed {
+        /// What kind of failure: one of a few words.
+        kind: &'static str,
+        /// The same at length.
+        reason: String,
+    },
+}
+
+/// Opens connections to one place, with tokens of its own making.
+#[derive(Debug)]
+pub(super) struct Dialer {
+    endpoint: Endpoint,
+    minter: Minter,
+    grants: AuthConfig,
+    bound: Duration,
+}
+
+impl Dialer {
+    pub(super) fn new(endpoint: Endpoint, minter: Minter, grants: AuthConfig, bound: Duration) -> Self {
+        Self { endpoint, minter, grants, bound }
+    }
+
+    /// Connects as a user. The name is looked up each time: pods come and go.
+    ///
+    /// # Errors
+    /// [`DialError`]; after the bound one of the kind `timeout`.
+    pub(super) async fn dial(&self, user: &UserId) -> Result<Socket, DialError> {
+        match timeout(self.bound, self.connect(user)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(failed("timeout", &format!("no answer within {:?}", self.bound))),
+        }
+    }
+
+    async fn connect(&self, user: &UserId) -> Result<Socket, DialError> {
+        let grant = Grant::new(&self.grants, user.clone(), TOKEN_LIFETIME);
+        let token = self.minter.mint(&grant).map_err(|error| failed("token", &error))?;
+        let bearer = HeaderValue::try_from(format!("Bearer {}", token.expose()))
+            .map_err(|error| failed("token", &error))?;
+        let mut request =
+            self.endpoint.uri.clone().into_client_request().map_err(|error| failed("url", &error))?;
+        request.headers_mut().insert(AUTHORIZATION, bearer);
+
+        let Endpoint { host, port, .. } = &self.endpoint;
+        let addresses: Vec<_> =
+            lookup_host((host.as_str(), *port)).await.map_err(|error| failed("resolve", &error))?.collect();
+        let stream = TcpStream::connect(&addresses[..]).await.map_err(|error| broken(&error))?;
+        let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER_BYTES).write_buffer_size(0);
+        match client_async_with_config(request, stream, Some(config)).await {
+            Ok((socket, _)) => Ok(socket),
+            Err(Error::Http(answer)) => Err(refused(&answer)),
+            Err(Error::Io(error)) => Err(broken(&error)),
+            Err(Error::Protocol(ProtocolError::HandshakeIncomplete)) => {
+                Err(failed("reset", &"closed without an answer"))
+            }
+            Err(error) => Err(failed("answer", &error)),
+        }
+    }
+}
+
+fn refused(answer: &Response<Option<Vec<u8>>>) -> DialError {
+    let seconds =
+        answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    let body = answer.body().as_deref().unwrap_or_default();
+    let said = String::from_utf8_lossy(&body[..body.len().min(MAX_REFUSAL_BYTES)]);
+    DialError::Refused {
+        status: answer.status().as_u16(),
+        retry_after: seconds.map(|seconds| Duration::from_secs(seconds).min(MAX_RETRY_AFTER)),
+        said: said.trim().escape_debug().to_string(),
+    }
+}
+
+fn failed(kind: &'static str, reason: &impl ToString) -> DialError {
+    DialError::Failed { kind, reason: reason.to_string() }
+}
+
+fn broken(error: &io::Error) -> DialError {
+    use io::ErrorKind::{
+        AddrNotAvailable, BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable,
+        NetworkUnreachable, TimedOut, UnexpectedEof,
+    };
+    let kind = match error.kind() {
+        // This process may open no more; see `open_files`.
+        _ if error.raw_os_error() == Some(Errno::MFILE.raw_os_error()) => "files",
+        ConnectionRefused => "refused",
+        ConnectionReset | ConnectionAborted | BrokenPipe | UnexpectedEof => "reset",
+        TimedOut => "timeout",
+        HostUnreachable | NetworkUnreachable => "unreachable",
+        // This machine's own ports are used up.
+        AddrNotAvailable => "ports",
+        _ => "other",
+    };
+    failed(kind, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn retry_after(value: &str) -> Option<Duration> {
+        let answer =
+            Response::builder().status(503).header(RETRY_AFTER, value).body(Some(b"full\n".to_vec()));
+        match refused(&answer.expect("an answer")) {
+            DialError::Refused { status: 503, retry_after, said } if said == "full" => retry_after,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_how_long_to_stay_away() {
+        assert_eq!(retry_after("3"), Some(Duration::from_secs(3)));
+        assert_eq!(retry_after("86400"), Some(MAX_RETRY_AFTER), "no answer silences a client for a day");
+        assert_eq!(retry_after("Wed, 21 Oct 2026 07:28:00 GMT"), None);
+    }
+}
