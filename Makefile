@@ -8,9 +8,14 @@ CARGO ?= cargo
 COVERAGE := 90
 NOT_COVERED := src/bin/
 
+CHART := charts/websocket-service
+CHART_PYTHON := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/websocket-service/chart-venv/bin/python
+# Where `go install` puts what `make tools-chart` brings.
+GO_BIN = $(or $(shell go env GOBIN 2>/dev/null),$(shell go env GOPATH 2>/dev/null)/bin)
+
 .PHONY: help
 help: ## print this
-	@awk 'BEGIN { FS = ":.*## " } /^##@ / { print "\n" substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' \
+	@awk 'BEGIN { FS = ":.*## " } /^##@ / { print "\n" substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' \
 		$(MAKEFILE_LIST)
 
 ##@ Everyday
@@ -31,10 +36,27 @@ fmt: ## format the code
 docs: ## write the generated pages (docs/settings.md and the like) anew from the code
 	UPDATE_DOCS=1 $(CARGO) test --locked --lib
 
+.PHONY: chart-docs
+chart-docs: tools-chart ## write docs/values.md anew from the comments in the chart's values.yaml
+	$(CHART_PYTHON) scripts/chart_values.py
+
+.PHONY: chart-golden
+chart-golden: export PATH := $(PATH):$(GO_BIN)
+chart-golden: tools-chart ## write the chart's renderings in tests/chart/golden anew
+	UPDATE_GOLDEN=1 $(CHART_PYTHON) -m pytest -q -p no:cacheprovider tests/chart/test_golden.py
+
+.PHONY: manifests manifests-check
+manifests: export PATH := $(PATH):$(GO_BIN)
+manifests: tools-chart ## write k8s/ anew from the chart
+	$(CHART_PYTHON) scripts/manifests.py
+manifests-check: export PATH := $(PATH):$(GO_BIN)
+manifests-check: tools-chart ## see that k8s/ is what the chart renders
+	$(CHART_PYTHON) scripts/manifests.py --check
+
 ##@ Checks
 
 .PHONY: check
-check: lint deny test cover smoke ## everything that CI runs
+check: lint deny test chart cover smoke ## everything that CI runs
 
 .PHONY: lint
 lint: fuzz-check ## format, clippy, rustdoc, fuzz targets compile; a warning is an error
@@ -66,6 +88,19 @@ fuzz: ## fuzz what strangers send, FUZZ_SECONDS=60 each; needs cargo-fuzz and a 
 	for target in request settings frames; do \
 		$(CARGO) +nightly fuzz run "$$target" -- -max_total_time=$(FUZZ_SECONDS) -timeout=20; done
 
+.PHONY: chart
+chart: export PATH := $(PATH):$(GO_BIN)
+chart: tools-chart ## lint the chart, test what it renders and refuses, see that k8s/ and docs/values.md are not stale
+	helm lint --strict --quiet $(CHART)
+	$(CHART_PYTHON) scripts/chart_values.py --check
+	$(CHART_PYTHON) scripts/manifests.py --check
+	$(CHART_PYTHON) -m pytest -q -p no:cacheprovider tests/chart $(ARGS)
+
+.PHONY: e2e
+e2e: export PATH := $(PATH):$(GO_BIN)
+e2e: tools-chart ## end-to-end tests on the cluster of KUBECONFIG, with the image of `make image` in it (some 10 minutes)
+	$(CHART_PYTHON) -m pytest -q -p no:cacheprovider tests/e2e $(ARGS)
+
 .PHONY: smoke
 smoke: ## start the service as `make run` does, see it answer, and stop it
 	scripts/smoke.sh
@@ -80,13 +115,21 @@ build: ## build for development
 release: ## build for production: target/release/websocket-service
 	$(CARGO) build --locked --release
 
+# Another tool than docker builds the same file: make image IMAGE_BUILD='podman build --tag $(IMAGE) .'
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
+IMAGE ?= websocket-service:$(VERSION)
+IMAGE_BUILD ?= docker build --build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD) --tag $(IMAGE) .
+.PHONY: image
+image: ## build the container image IMAGE, websocket-service:VERSION by default; IMAGE_BUILD is the command
+	$(IMAGE_BUILD)
+
 .PHONY: clean
 clean: ## remove what was built
 	$(CARGO) clean
 
 ##@ Tools
 
-.PHONY: tools tools-test tools-cover tools-deny
-tools: tools-test tools-cover tools-deny ## install what tests, coverage and checks need
-tools-test tools-cover tools-deny: tools-%:
+.PHONY: tools tools-test tools-cover tools-deny tools-chart
+tools: tools-test tools-cover tools-deny tools-chart ## install what tests, coverage and checks need
+tools-test tools-cover tools-deny tools-chart: tools-%:
 	@scripts/install-tools.sh $*

@@ -1,15 +1,21 @@
 #!/usr/bin/env bash
 # Sees to the tools that the targets of the Makefile need. What is missing is installed where that can be done without
-# asking (Debian, as root; ~/.cargo/bin; an environment of its own for Python), and named otherwise, with exit code 69.
-# Nothing is ever skipped.
+# asking (Debian, as root; ~/.cargo/bin; Go's bin; environments of their own for Python), and named otherwise, with exit
+# code 69. Nothing is ever skipped.
 #
-#   scripts/install-tools.sh GROUP...     groups: test cover deny
+#   scripts/install-tools.sh GROUP...     groups: test cover deny chart
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 CARGO_LLVM_COV=0.9.1
 CARGO_DENY=0.20.2
-venv="${XDG_CACHE_HOME:-$HOME/.cache}/websocket-service/venv"
+HELM=3.19.2
+KUBECONFORM=0.7.0
+# Helm takes its idea of the newest Kubernetes from the linker.
+HELM_KUBERNETES=34
+cache="${XDG_CACHE_HOME:-$HOME/.cache}/websocket-service"
+venv="$cache/venv"
+chart_venv="$cache/chart-venv"
 packages=()
 missing=()
 
@@ -26,8 +32,9 @@ node_has_websocket() {
     have node && node --experimental-websocket -e 'process.exit(typeof WebSocket === "function" ? 0 : 1)' 2>/dev/null
 }
 
+# python_is_ready FOLDER REQUIREMENTS
 python_is_ready() {
-    [ -x "$venv/bin/python" ] && cmp -s tests/requirements.txt "$venv/requirements.txt"
+    [ -x "$1/bin/python" ] && cmp -s "$2" "$1/requirements.txt"
 }
 
 # The venv module alone is no proof: Debian ships it without ensurepip.
@@ -61,13 +68,28 @@ cargo_tool() {
     env -u CARGO_TARGET_DIR cargo install --locked --quiet "$name" --version "$version" "$@" >&2
 }
 
+# python_environment FOLDER REQUIREMENTS
 python_environment() {
-    python_is_ready && return 0
-    say "making the Python environment $venv"
-    rm -rf "$venv"
-    python3 -m venv "$venv"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check -r tests/requirements.txt >&2
-    cp tests/requirements.txt "$venv/requirements.txt"
+    python_is_ready "$1" "$2" && return 0
+    say "making the Python environment $1"
+    rm -rf "$1"
+    python3 -m venv "$1"
+    "$1/bin/pip" install --quiet --disable-pip-version-check -r "$2" >&2
+    cp "$2" "$1/requirements.txt"
+}
+
+# Go's bin need not be on the PATH; the Makefile adds it for itself.
+go_tool() {
+    PATH="$PATH:$(go env GOBIN):$(go env GOPATH)/bin"
+    local name=$1 package=$2
+    shift 2
+    have "$name" && return 0
+    say "installing $package with go"
+    go install -trimpath "$@" "$package" >&2
+}
+
+go_is_new_enough() {
+    have go && [[ "$(go env GOVERSION)" =~ ^go1\.([0-9]+) ]] && [ "${BASH_REMATCH[1]}" -ge 26 ]
 }
 
 for group in "$@"; do
@@ -77,8 +99,12 @@ for group in "$@"; do
             want redis-cli redis-tools
             chromium_command || packages+=(chromium fonts-dejavu-core)
             have python3 || packages+=(python3)
-            python_is_ready || python_makes_venvs || packages+=(python3-venv)
+            python_is_ready "$venv" tests/requirements.txt || python_makes_venvs || packages+=(python3-venv)
             have node || packages+=(nodejs)
+            ;;
+        chart)
+            have python3 || packages+=(python3)
+            python_is_ready "$chart_venv" tests/chart/requirements.txt || python_makes_venvs || packages+=(python3-venv)
             ;;
         cover) want llvm-cov-22 llvm-22 ;;
         deny) ;;
@@ -97,11 +123,24 @@ fi
 for group in "$@"; do
     case $group in
         test)
-            python_environment
+            python_environment "$venv" tests/requirements.txt
             node_has_websocket || missing+=("Node.js 20.10 or later (found $(node --version 2>/dev/null || echo none))")
             ;;
         cover) cargo_tool cargo-llvm-cov "$CARGO_LLVM_COV" ;;
         deny) cargo_tool cargo-deny "$CARGO_DENY" --no-default-features ;;
+        chart)
+            python_environment "$chart_venv" tests/chart/requirements.txt
+            have kubectl || missing+=("kubectl, for its kustomize")
+            if go_is_new_enough; then
+                module=helm.sh/helm/v3/pkg
+                go_tool helm "helm.sh/helm/v3/cmd/helm@v$HELM" -ldflags "-s -w -X $module/lint/rules.k8sVersionMajor=1 \
+                    -X $module/lint/rules.k8sVersionMinor=$HELM_KUBERNETES -X $module/chartutil.k8sVersionMajor=1 \
+                    -X $module/chartutil.k8sVersionMinor=$HELM_KUBERNETES"
+                go_tool kubeconform "github.com/yannh/kubeconform/cmd/kubeconform@v$KUBECONFORM"
+            else
+                missing+=("Go 1.26 or later (found $(go env GOVERSION 2>/dev/null || echo none)): https://go.dev/dl")
+            fi
+            ;;
     esac
 done
 if [ ${#missing[@]} -gt 0 ]; then
