@@ -19,6 +19,8 @@ const HELD: Duration = Duration::from_secs(15);
 const PER_POD: Duration = Duration::from_secs(60);
 /// How long no scale-in must have been due before the costs are taken away.
 const QUIET: Duration = Duration::from_secs(60);
+/// The label by which a Deployment tells the pods of one template from those of another.
+const REVISION: &str = "pod-template-hash";
 
 /// A cost to put on a pod, or to take from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,10 +83,16 @@ impl Planner {
         self.marks.entry(uid.to_owned()).or_default().stood_down = true;
     }
 
-    /// Whether the autoscaler is about to take a pod away. Not while anything is uncertain: it will not either.
+    /// Whether the autoscaler is about to take a pod away. Not while anything is uncertain: it will not either. Nor
+    /// during a rollout: the pods that are too many then are the new ones.
     fn is_due(&self, fleet: &Fleet, known: &[KnownPod]) -> bool {
         let Some(total) = fleet.total.filter(|_| fleet.blind == 0) else { return false };
-        let live = known.iter().filter(|pod| pod.is_live()).count() as u64;
+        let live: Vec<_> =
+            known.iter().filter(|pod| pod.is_live()).map(|pod| pod.labels.get(REVISION)).collect();
+        if live.windows(2).any(|two| two[0] != two[1]) {
+            return false;
+        }
+        let live = live.len() as u64;
         total.div_ceil(self.goal.target.get()) < live && live > u64::from(self.goal.min_replicas.get())
     }
 

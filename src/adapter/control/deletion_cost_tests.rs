@@ -83,6 +83,23 @@ fn writes_once_when_a_scale_in_has_been_due_for_15_seconds() {
 }
 
 #[test]
+fn a_rollout_is_no_scale_in() {
+    let mut world = World::new(&[40, 10, 0]);
+    world.known[2].labels.insert(REVISION.to_owned(), "new".to_owned());
+    let mut planner = Planner::new(goal(100, 1));
+    let start = Instant::now();
+    for second in 0..600 {
+        assert_eq!(world.step(&mut planner, start + seconds(second)), []);
+    }
+    // Through, with a pod too many: that one is a scale-in.
+    for pod in &mut world.known {
+        pod.labels.insert(REVISION.to_owned(), "new".to_owned());
+    }
+    world.step(&mut planner, start + seconds(600));
+    assert_ne!(world.step(&mut planner, start + seconds(615)), []);
+}
+
+#[test]
 fn takes_the_costs_away_when_no_scale_in_was_due_for_60_seconds() {
     let mut world = World::new(&[40, 10]);
     let mut planner = Planner::new(goal(100, 1));
