@@ -24,6 +24,7 @@ pub mod rate_limit;
 pub mod readiness;
 pub mod signal;
 pub mod telemetry;
+pub mod told;
 
 pub mod cli;
 

@@ -10,7 +10,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser};
 
 use super::api::parse_selector;
-use crate::config::{Choice, LogFormat, LogLevel, Secret, TelemetryConfig};
+use crate::config::{LogFormat, LogLevel, Secret, TelemetryConfig, parse_choice};
 
 const EPILOGUE: &str = "\
 Give either --tls-certificate and --tls-key, or --tls-secret, --service and --lease. Flags beat the environment. \
@@ -78,10 +78,10 @@ struct Flags {
     #[arg(long, env = "METRICS_ADAPTER_MIN_REPLICAS", value_name = "NUMBER", default_value = "1")]
     min_replicas: NonZeroU32,
     /// Least level that is logged: TRACE, DEBUG, INFO, WARNING or ERROR.
-    #[arg(long, env = "WEBSOCKET_SERVICE_LOG_LEVEL", value_name = "NAME", default_value = "INFO", value_parser = choice::<LogLevel>)]
+    #[arg(long, env = "WEBSOCKET_SERVICE_LOG_LEVEL", value_name = "NAME", default_value = "INFO", value_parser = parse_choice::<LogLevel>)]
     log_level: LogLevel,
     /// How a log line looks: text or json.
-    #[arg(long, env = "WEBSOCKET_SERVICE_LOG_FORMAT", value_name = "NAME", default_value = "json", value_parser = choice::<LogFormat>)]
+    #[arg(long, env = "WEBSOCKET_SERVICE_LOG_FORMAT", value_name = "NAME", default_value = "json", value_parser = parse_choice::<LogFormat>)]
     log_format: LogFormat,
 }
 
@@ -218,14 +218,6 @@ fn selector(text: &str) -> Result<String, String> {
         Ok(_) => Ok(text.to_owned()),
         Err(error) => Err(error.to_string()),
     }
-}
-
-/// A value of a closed set.
-fn choice<T: Choice>(text: &str) -> Result<T, String> {
-    T::parse(text).ok_or_else(|| {
-        let names: Vec<&str> = T::NAMES.iter().map(|(name, _)| *name).collect();
-        format!("give one of {}", names.join(", "))
-    })
 }
 
 /// The declared command line, for the documentation.

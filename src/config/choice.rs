@@ -19,6 +19,14 @@ pub trait Choice: Copy + PartialEq + 'static {
     }
 }
 
+/// A flag's value, for programs whose settings are not in the table; the error lists the names.
+///
+/// # Errors
+/// When the text is none of the names.
+pub fn parse_choice<T: Choice>(text: &str) -> Result<T, String> {
+    T::parse(text).ok_or_else(|| format!("give one of {}", names::<T>().join(", ")))
+}
+
 /// All names of a choice.
 pub(super) fn names<T: Choice>() -> Vec<&'static str> {
     T::NAMES.iter().map(|(name, _)| *name).collect()

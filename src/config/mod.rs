@@ -30,7 +30,7 @@ mod yaml;
 
 pub use auth::{AuthConfig, KeyMaterial, TokenAlgorithm};
 pub use backplane::{BackplaneConfig, PublishConfig};
-pub use choice::Choice;
+pub use choice::{Choice, parse_choice};
 pub use drain::DrainConfig;
 pub use fault::{Fault, Faults, Source};
 pub(crate) use layers::kebab;

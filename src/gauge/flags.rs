@@ -7,7 +7,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
 use crate::backplane::redis::{Connector, StartError, Tuning};
-use crate::config::{BackplaneConfig, Choice, LogFormat, LogLevel, Secret, TelemetryConfig};
+use crate::config::{BackplaneConfig, LogFormat, LogLevel, Secret, TelemetryConfig, parse_choice};
 
 const EPILOGUE: &str = "Exit codes: 0 done, 1 failed, 64 wrong usage.";
 
@@ -72,12 +72,12 @@ pub(super) struct Flags {
 
     /// Least level that is logged: TRACE, DEBUG, INFO, WARNING or ERROR.
     #[arg(long, value_name = "NAME", env = "WEBSOCKET_SERVICE_LOG_LEVEL", default_value = "INFO")]
-    #[arg(value_parser = choice::<LogLevel>)]
+    #[arg(value_parser = parse_choice::<LogLevel>)]
     log_level: LogLevel,
 
     /// How a log line looks: text or json.
     #[arg(long, value_name = "NAME", env = "WEBSOCKET_SERVICE_LOG_FORMAT", default_value = "json")]
-    #[arg(value_parser = choice::<LogFormat>)]
+    #[arg(value_parser = parse_choice::<LogFormat>)]
     log_format: LogFormat,
 }
 
@@ -204,11 +204,6 @@ fn name(text: &str) -> Result<String, String> {
     } else {
         Err(format!("give at most {MAX_NAME} letters, digits and signs, without spaces"))
     }
-}
-
-fn choice<T: Choice>(text: &str) -> Result<T, String> {
-    let names = || T::NAMES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-    T::parse(text).ok_or_else(|| format!("give one of {}", names()))
 }
 
 #[cfg(test)]

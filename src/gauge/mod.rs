@@ -10,7 +10,6 @@ mod http;
 mod poll;
 mod report;
 mod state;
-mod told;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -10,9 +10,9 @@ use tracing::{info, warn};
 
 use super::flags::Identity;
 use super::state::State;
-use super::told::Told;
 use crate::fetch::FetchError;
 use crate::protocol::{GAUGE_INTERVAL, PodGauge};
+use crate::told::Told;
 
 /// Between two questions once this process is to leave: how much longer than the service it stays.
 const LEAVING_INTERVAL: Duration = Duration::from_millis(500);

@@ -12,11 +12,11 @@ use tracing::{debug, info, warn};
 
 use super::flags::Identity;
 use super::state::State;
-use super::told::Told;
 use crate::backoff::Backoff;
 use crate::backplane::redis::{ConnectError, Connector};
 use crate::metrics::Report;
 use crate::protocol::{GAUGE_EXPIRY, PodGauge, fleet_key, gauge_key};
+use crate::told::Told;
 
 /// For one turn's commands, and for the goodbye. A connection that takes longer is made anew.
 pub(super) const BOUND: Duration = Duration::from_secs(1);

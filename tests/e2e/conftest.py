@@ -7,7 +7,7 @@ import subprocess
 import time
 
 import pytest
-from kube import CHART, Namespace, PodWatch, forwarded, ask, needs, ready, run, until
+from kube import CHART, Namespace, PodWatch, forwarded, ask, needs, raw, ready, until
 from load import Load, pod
 
 NAME = "ws"
@@ -88,7 +88,7 @@ class Release:
 
     def metric(self, version, what):
         """One of the two metrics as the HPA reads it, through the API server."""
-        return run_json(f"/apis/custom.metrics.k8s.io/{version}/namespaces/{self.namespace.name}/{what}")
+        return raw(f"/apis/custom.metrics.k8s.io/{version}/namespaces/{self.namespace.name}/{what}")
 
     def fleet(self):
         """The fleet's metric, as a number."""
@@ -100,10 +100,6 @@ class Release:
         url = self.secret(self.redis_secret)["redis-url"]
         return int(self.namespace.kubectl("exec", "back-end", "--", "redis-cli", "--no-auth-warning", "-u", url,
                                           "PUBLISH", f"ws:{user}", text))
-
-
-def run_json(path):
-    return json.loads(run("kubectl", "get", "--raw", path, timeout=30))
 
 
 @pytest.fixture(scope="session")

@@ -79,7 +79,7 @@ class Namespace:
 
 def raw(path):
     """What the API server answers, as JSON."""
-    return json.loads(run("kubectl", "get", "--raw", path))
+    return json.loads(run("kubectl", "get", "--raw", path, timeout=30))
 
 
 @contextlib.contextmanager

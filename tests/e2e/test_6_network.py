@@ -1,7 +1,7 @@
 """Who reaches what: the NetworkPolicies hold."""
 
 import pytest
-from kube import Namespace, ready, run, until
+from kube import Namespace, run, until
 from load import pod
 
 

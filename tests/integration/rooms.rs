@@ -16,6 +16,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("rate_limit", &[]),
     ("readiness", &[]),
     ("signal", &[]),
+    ("told", &[]),
     ("config", &["protocol"]),
     ("metrics", &["protocol"]),
     // The parts, none of which knows how another does its work.
@@ -59,11 +60,15 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
         ],
     ),
     // The other programs, none of which knows another.
-    ("gauge", &["backoff", "backplane", "config", "fetch", "metrics", "protocol", "signal", "telemetry"]),
+    (
+        "gauge",
+        &["backoff", "backplane", "config", "fetch", "metrics", "protocol", "signal", "telemetry", "told"],
+    ),
     (
         "adapter",
         &[
             "backoff",
+            "backplane",
             "config",
             "fetch",
             "protocol",
@@ -72,6 +77,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "server",
             "signal",
             "telemetry",
+            "told",
         ],
     ),
     ("bench", &["auth", "backoff", "backplane", "config", "open_files", "protocol", "signal"]),

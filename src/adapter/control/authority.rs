@@ -23,6 +23,7 @@ use super::certificate::{CertificateError, Standing, Stored, server_name};
 use super::metrics::ControlMetrics;
 use crate::adapter::tls::Identity;
 use crate::backoff::Backoff;
+use crate::told::Told;
 
 /// Between two looks at the dates and at the `APIServices`, if nothing happens.
 const CHECK: Duration = Duration::from_secs(30);
@@ -75,11 +76,11 @@ pub async fn watch_secret(
 ) {
     let secrets: Api<Secret> = Api::namespaced(client, namespace);
     let mut events = std::pin::pin!(watch_object(secrets, name).default_backoff());
-    let mut told = None;
+    let mut told = Told::working();
     while let Some(event) = events.next().await {
         match event {
             Ok(secret) => {
-                told = None;
+                told.is_new::<kube::runtime::watcher::Error>(Ok(()));
                 let now = Seen::of(secret);
                 if let Seen::There { stored: Some(stored), .. } = &now {
                     match stored.identity() {
@@ -102,14 +103,12 @@ pub async fn watch_secret(
                 });
             }
             Err(error) => {
-                let error = error.to_string();
-                if told.as_ref() != Some(&error) {
+                if told.is_new(Err(&error)) {
                     tracing::warn!(
-                        error,
+                        %error,
                         secret = name,
                         "cannot watch the Secret; the adapter's Role needs get, list and watch on it"
                     );
-                    told = Some(error);
                 }
             }
         }

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::FIELD_MANAGER;
 use super::call::{CallError, bounded};
 use super::metrics::ControlMetrics;
+use crate::told::Told;
 
 /// The `APIServices` that lead to the adapter.
 pub const API_SERVICES: [&str; 2] = ["v1beta1.custom.metrics.k8s.io", "v1beta2.custom.metrics.k8s.io"];
@@ -19,7 +20,7 @@ pub struct CaBundle {
     services: Api<APIService>,
     namespace: String,
     service: String,
-    told: [Option<String>; API_SERVICES.len()],
+    told: [Told; API_SERVICES.len()],
     metrics: ControlMetrics,
 }
 
@@ -58,7 +59,13 @@ impl CaBundle {
     #[must_use]
     pub fn new(client: Client, namespace: &str, service: &str, metrics: ControlMetrics) -> Self {
         let (namespace, service) = (namespace.to_owned(), service.to_owned());
-        Self { services: Api::all(client), namespace, service, told: Default::default(), metrics }
+        Self {
+            services: Api::all(client),
+            namespace,
+            service,
+            told: API_SERVICES.map(|_| Told::working()),
+            metrics,
+        }
     }
 
     /// Sees to it that each `APIService` trusts exactly `pem`. Whether anything had to be written.
@@ -72,10 +79,10 @@ impl CaBundle {
             match self.ensure_one(name, pem).await {
                 Ok(wrote) => {
                     written |= wrote;
-                    if wrote || self.told[index].is_some() {
+                    let again = self.told[index].is_new::<EnsureError>(Ok(()));
+                    if wrote || again {
                         tracing::info!(api_service = name, "the API server trusts the adapter's authority");
                     }
-                    self.told[index] = None;
                 }
                 Err(error) => {
                     self.metrics.ca_bundle_failures.inc();
@@ -115,10 +122,8 @@ impl CaBundle {
             _ if error.is_absent() => "only one provider can be registered; remove one of them",
             _ => "trying again",
         };
-        let error = error.to_string();
-        if self.told[index].as_ref() != Some(&error) {
-            tracing::warn!(api_service = name, error, "cannot write spec.caBundle: {advice}");
-            self.told[index] = Some(error);
+        if self.told[index].is_new(Err(error)) {
+            tracing::warn!(api_service = name, %error, "cannot write spec.caBundle: {advice}");
         }
     }
 }

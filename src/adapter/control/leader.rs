@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::metrics::ControlMetrics;
 use crate::adapter::settings::Leadership;
+use crate::told::Told;
 
 /// How long a Lease holds without a renewal.
 const DURATION_SECONDS: i32 = 15;
@@ -70,7 +71,7 @@ impl Candidate {
 
     /// Stands until `stop`, then lets go of the Lease. `leading` is true while it is held.
     pub async fn run(mut self, leading: watch::Sender<bool>, stop: CancellationToken) {
-        let mut told = None;
+        let mut told = Told::working();
         let mut held_until = None;
         while !stop.is_cancelled() {
             let start = Instant::now();
@@ -80,19 +81,18 @@ impl Candidate {
             let mut pause = RENEW + RENEW.mul_f64(rand::random_range(0.0..0.1));
             match outcome.map_err(|_| "no answer in time".to_owned()).and_then(|held| held.map_err(text)) {
                 Ok(held) => {
-                    told = None;
+                    told.is_new::<String>(Ok(()));
                     // Counted from before the renewal was sent: nobody sees it earlier.
                     held_until = held.then(|| start + GIVE_UP);
                 }
                 Err(error) => {
                     pause = RETRY;
-                    if told.as_ref() != Some(&error) {
+                    if told.is_new(Err(&error)) {
                         tracing::warn!(
                             error,
                             lease = self.lease,
                             "cannot get or renew the Lease; the adapter's Role needs create, get and update on leases"
                         );
-                        told = Some(error);
                     }
                     held_until = held_until.filter(|until| Instant::now() < *until);
                 }

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::metrics::ControlMetrics;
 use super::{DELETION_COST, FIELD_MANAGER};
 use crate::adapter::fleet::KnownPod;
+use crate::told::Told;
 
 /// How long the watch may fail before the pods that it showed last count as unknown. A blip must not stop the scaling;
 /// pods that came since would be missing in the total, which would look like a reason to scale in.
@@ -90,11 +91,11 @@ impl Pods {
             .filter(|event| ready(!matches!(event, Ok(watcher::Event::Init))))
             .default_backoff();
         let mut events = std::pin::pin!(events);
-        let mut told = None;
+        let mut told = Told::working();
         while let Some(event) = events.next().await {
             match event {
                 Ok(_) => {
-                    if told.take().is_some() {
+                    if told.is_new::<watcher::Error>(Ok(())) {
                         tracing::info!("the watch on the fleet's pods works again");
                     }
                     *self.failing.lock() = Failing::default();
@@ -102,14 +103,11 @@ impl Pods {
                 Err(error) => {
                     metrics.pods_watch_failures.inc();
                     self.failing.lock().failed(Instant::now());
-                    let error = error.to_string();
-                    // Each cause once: the attempts go on for as long as it lasts.
-                    if told.as_ref() != Some(&error) {
+                    if told.is_new(Err(&error)) {
                         tracing::warn!(
-                            error,
+                            %error,
                             "cannot watch the fleet's pods; the adapter's Role needs get, list and watch on pods"
                         );
-                        told = Some(error);
                     }
                 }
             }

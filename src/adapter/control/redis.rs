@@ -3,50 +3,48 @@
 use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
-use ::redis::{AsyncConnectionConfig, Client, IntoConnectionInfo, RedisError, pipe};
-use secrecy::ExposeSecret;
+use ::redis::{RedisError, pipe};
 use tokio::time::{Instant, timeout};
 
 use super::metrics::ControlMetrics;
 use crate::backoff::Backoff;
-use crate::config::{Secret, SecretError};
+use crate::backplane::redis::{ConnectError, Connector};
+use crate::config::Secret;
 use crate::protocol::{PodGauge, gauge_key};
+use crate::told::Told;
 
 /// For name look-up, TCP, TLS and login together; as long as a round, for a slow one is only made up for by the pods'
 /// own gauges.
 const CONNECT: Duration = Duration::from_secs(2);
 /// For all reports of a fleet: one round trip.
 const READ: Duration = Duration::from_secs(1);
+/// What `CLIENT LIST` shows.
+const CLIENT_NAME: &str = "metrics-adapter";
 /// Bounds of the delays between attempts to connect.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 
 /// Why nothing could be read. Safe to log: the texts hold neither URL nor password.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The mounted file with the URL cannot be read.
+    /// There is no connection.
     #[error(transparent)]
-    Secret(#[from] SecretError),
-    /// The URL does not parse; its own error would quote it.
-    #[error(
-        "the Redis URL cannot be used: expected redis://, rediss:// or unix://, a host, and a number as database"
-    )]
-    Url,
+    Connect(#[from] ConnectError),
     /// Not within the bound.
     #[error("Redis did not answer within {0:?}")]
     Timeout(Duration),
-    /// Refused by the network, by TLS or by the server.
+    /// Refused by the network or by the server.
     #[error("{0}")]
     Redis(#[from] RedisError),
 }
 
 /// A connection that is made again when it is needed, with growing delays, each time from the URL as it is then.
 pub struct RedisReports {
-    url: Secret,
+    connector: Connector,
     connection: Option<MultiplexedConnection>,
     backoff: Backoff,
     /// Not before this is it tried again.
     rest: Option<Instant>,
-    told: Option<String>,
+    told: Told,
     metrics: ControlMetrics,
 }
 
@@ -61,7 +59,8 @@ impl RedisReports {
     #[must_use]
     pub fn new(url: Secret, metrics: ControlMetrics) -> Self {
         let backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
-        Self { url, connection: None, backoff, rest: None, told: None, metrics }
+        let connector = Connector::to(url, CLIENT_NAME, CONNECT);
+        Self { connector, connection: None, backoff, rest: None, told: Told::working(), metrics }
     }
 
     /// The reports of these pods, in their order; `None` while Redis is away. Takes 3 s at most.
@@ -71,7 +70,7 @@ impl RedisReports {
         }
         match self.try_read(uids).await {
             Ok(reports) => {
-                if self.told.take().is_some() {
+                if self.told.is_new::<ReadError>(Ok(())) {
                     tracing::info!("the pods' reports are read from Redis again");
                 }
                 self.backoff.reset();
@@ -83,11 +82,8 @@ impl RedisReports {
                 self.connection = None;
                 self.rest = Some(Instant::now() + self.backoff.next_delay());
                 self.metrics.redis_up.set(0);
-                let error = error.to_string();
-                // Each cause once: the attempts go on for as long as it lasts.
-                if self.told.as_ref() != Some(&error) {
-                    tracing::warn!(error, "cannot read the pods' reports from Redis; asking the pods");
-                    self.told = Some(error);
+                if self.told.is_new(Err(&error)) {
+                    tracing::warn!(%error, "cannot read the pods' reports from Redis; asking the pods");
                 }
                 None
             }
@@ -98,8 +94,7 @@ impl RedisReports {
         let mut connection = match &self.connection {
             Some(connection) => connection.clone(),
             None => {
-                let connecting = connect(&self.url);
-                let made = timeout(CONNECT, connecting).await.map_err(|_| ReadError::Timeout(CONNECT))??;
+                let made = self.connector.connect_for_commands().await?;
                 self.connection.insert(made).clone()
             }
         };
@@ -125,11 +120,4 @@ fn parse(json: &[u8]) -> Option<PodGauge> {
             None
         }
     }
-}
-
-async fn connect(url: &Secret) -> Result<MultiplexedConnection, ReadError> {
-    let info = url.read()?.expose_secret().into_connection_info().map_err(|_| ReadError::Url)?;
-    // Every wait has its own bound here, so the crate's 500 ms for all of them are switched off.
-    let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
-    Ok(Client::open(info)?.get_multiplexed_async_connection_with_config(&config).await?)
 }

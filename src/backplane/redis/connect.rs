@@ -77,7 +77,13 @@ impl Connector {
         if let Ok(text) = url.read() {
             parse(&text)?;
         }
-        Ok(Self { url, name: client_name(name), bound: tuning.connect })
+        Ok(Self::to(url, name, tuning.connect))
+    }
+
+    /// Where the URL is looked at only when it is connected to: a bad one is then each attempt's error.
+    #[must_use]
+    pub fn to(url: Secret, name: &str, bound: Duration) -> Self {
+        Self { url, name: client_name(name), bound }
     }
 
     /// Host and port as configured now, without credentials.
