@@ -35,7 +35,9 @@ class Release:
         self.settled()
 
     def settled(self, seconds=240):
-        """Waits until no pod is on its way in or out."""
+        """Waits until no pod is on its way in or out, nor about to be: helm returns while an old one is still whole."""
+        self.namespace.kubectl("rollout", "status", f"deployment/{self.fullname}", f"--timeout={seconds}s",
+                               timeout=seconds + 10)
         until("the pods are settled", lambda: all(
             ready(one) and "deletionTimestamp" not in one["metadata"] for one in self.pods()), seconds)
 
