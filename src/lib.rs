@@ -30,6 +30,7 @@ pub mod cli;
 
 pub mod adapter;
 pub mod bench;
+pub mod client;
 pub mod gauge;
 
 #[cfg(test)]

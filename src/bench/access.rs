@@ -1,13 +1,18 @@
 //! Where to connect, and by which right.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
-use http::Uri;
+use secrecy::SecretString;
 
-use super::dial::Dialer;
-use crate::auth::Minter;
+use crate::auth::{Grant, MintError, Minter};
+use crate::client::{Bearer, DialError, Endpoint, Hello, Socket, TokenFault, TokenSource, dial};
 use crate::config::{AuthConfig, Choice, Secret, TokenAlgorithm};
+use crate::protocol::UserId;
+
+/// Beyond the longest run, so that a token's expiry is not among the closes; a token is minted for each connection.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
 /// What every command needs to connect.
 #[derive(Debug, Clone, clap::Args)]
@@ -45,6 +50,14 @@ impl AccessArgs {
     /// # Errors
     /// When the key cannot be read or cannot sign.
     pub(super) fn dialer(&self, bound: Duration) -> anyhow::Result<Dialer> {
+        Ok(Dialer { endpoint: self.url.clone(), mint: self.mint()?, bound })
+    }
+
+    /// Makes what signs tokens.
+    ///
+    /// # Errors
+    /// As for [`AccessArgs::dialer`].
+    pub(super) fn mint(&self) -> anyhow::Result<Mint> {
         let key = self.key.secret.as_ref().or(self.key.secret_file.as_ref()).context("there is no key")?;
         let minter = Minter::new(self.algorithm, &key.read()?)?;
         let grants = AuthConfig {
@@ -52,7 +65,7 @@ impl AccessArgs {
             audience: self.audience.clone(),
             ..AuthConfig::default()
         };
-        Ok(Dialer::new(self.url.clone(), minter, grants, bound))
+        Ok(Mint { minter, grants })
     }
 
     /// Where it is connected to.
@@ -61,32 +74,51 @@ impl AccessArgs {
     }
 }
 
-/// The URL of `/ws`, taken apart.
-#[derive(Debug, Clone)]
-pub(super) struct Endpoint {
-    /// The whole URL.
-    pub(super) uri: Uri,
-    /// Name or address, without the brackets of IPv6.
-    pub(super) host: String,
-    /// 80 where the URL names none.
-    pub(super) port: u16,
+/// Signs tokens for any user.
+#[derive(Debug)]
+pub(super) struct Mint {
+    minter: Minter,
+    grants: AuthConfig,
 }
 
-impl Endpoint {
-    fn parse(text: &str) -> Result<Self, String> {
-        let uri: Uri = text.parse().map_err(|error| format!("not a URL: {error}"))?;
-        let host = match uri.host() {
-            Some(host) if uri.scheme_str() == Some("ws") && !host.is_empty() => {
-                host.trim_start_matches('[').trim_end_matches(']').to_owned()
-            }
-            _ => return Err("expected ws://HOST:PORT/ws (the bench speaks no TLS)".to_owned()),
-        };
-        let names_port =
-            uri.authority().is_some_and(|authority| !authority.as_str().ends_with(authority.host()));
-        match uri.port_u16() {
-            None if names_port => Err("the port is none: expected 1 to 65535".to_owned()),
-            port => Ok(Self { uri, host, port: port.unwrap_or(80) }),
-        }
+impl Mint {
+    fn token(&self, user: &UserId) -> Result<Bearer, MintError> {
+        let expires = SystemTime::now() + TOKEN_LIFETIME;
+        let token = self.minter.mint(&Grant::new(&self.grants, user.clone(), TOKEN_LIFETIME))?;
+        Ok(Bearer { token: SecretString::from(token.expose().to_owned()), expires: Some(expires) })
+    }
+}
+
+/// The tokens of one user.
+#[derive(Debug)]
+pub(super) struct Tokens {
+    pub(super) mint: Arc<Mint>,
+    pub(super) user: UserId,
+}
+
+impl TokenSource for Tokens {
+    async fn token(&self, _fresh: bool) -> Result<Bearer, TokenFault> {
+        Ok(self.mint.token(&self.user)?)
+    }
+}
+
+/// Opens connections to one place, with tokens of its own making.
+#[derive(Debug)]
+pub(super) struct Dialer {
+    endpoint: Endpoint,
+    mint: Mint,
+    bound: Duration,
+}
+
+impl Dialer {
+    /// Connects as a user, in plain mode.
+    ///
+    /// # Errors
+    /// [`DialError`].
+    pub(super) async fn dial(&self, user: &UserId) -> Result<Socket, DialError> {
+        let token = self.mint.token(user);
+        let token = token.map_err(|error| DialError::Failed { kind: "token", reason: error.to_string() })?;
+        dial(&self.endpoint, &token.token, &Hello::default(), self.bound).await
     }
 }
 
@@ -111,18 +143,6 @@ fn algorithm(text: &str) -> Result<TokenAlgorithm, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_endpoint_is_taken_apart() {
-        for (url, host, port) in [
-            ("ws://localhost:8004/ws", "localhost", 8004),
-            ("ws://10.0.0.1/ws", "10.0.0.1", 80),
-            ("ws://[::1]:8004/ws", "::1", 8004),
-        ] {
-            let endpoint = Endpoint::parse(url).expect(url);
-            assert_eq!((endpoint.host.as_str(), endpoint.port), (host, port), "{url}");
-        }
-    }
 
     #[test]
     fn only_what_signs_with_a_shared_key_is_an_algorithm() {

@@ -1,6 +1,5 @@
 //! The `clients` command: holds connections open, and says every second how they fare.
 
-use std::io::Write;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,15 +7,14 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::access::AccessArgs;
-use super::dial::{DialError, Dialer, Socket};
-use super::tally::{Report, Tally};
+use super::access::{AccessArgs, Dialer};
+use super::print;
+use super::tally::Tally;
 use crate::backoff::Backoff;
+use crate::client::{DialError, Socket, leave};
 use crate::open_files;
 use crate::protocol::{IdError, UserId};
 use crate::signal::Signals;
@@ -135,14 +133,6 @@ pub(super) async fn run(args: &ClientsArgs) -> anyhow::Result<()> {
     print(&run.tally.report(elapsed(), true))
 }
 
-fn print(report: &Report) -> anyhow::Result<()> {
-    let mut line = serde_json::to_vec(report)?;
-    line.push(b'\n');
-    let mut out = std::io::stdout().lock();
-    out.write_all(&line)?;
-    Ok(out.flush()?)
-}
-
 /// One connection, again and again.
 async fn live(run: Arc<Run>, user: UserId) {
     let mut backoff = Backoff::new(BACKOFF_BASE, BACKOFF_CAP);
@@ -200,16 +190,4 @@ async fn listen(run: &Run, mut socket: Socket) {
             }
         }
     }
-}
-
-/// Closes with 1000; whether the close was answered. The caller bounds the wait.
-pub(super) async fn leave(socket: &mut Socket) -> bool {
-    let frame = CloseFrame { code: CloseCode::Normal, reason: "".into() };
-    let mut answered = false;
-    if socket.close(Some(frame)).await.is_ok() {
-        while let Some(Ok(message)) = socket.next().await {
-            answered |= message.is_close();
-        }
-    }
-    answered
 }

@@ -1,18 +1,22 @@
 //! `websocket-bench`: clients by the thousand, and one report of what happened to them.
 //!
-//! `clients` holds connections open and counts how they fare; `probe` sees one message through, from Redis to a client.
+//! `clients` holds connections open and counts how they fare; `deliver` publishes and counts what arrives; `probe` sees one
+//! message through, from Redis to a client.
 
 mod access;
 mod clients;
-mod dial;
+mod deliver;
 mod probe;
 mod tally;
 
 use std::ffi::OsString;
+use std::io::Write;
 
 use clap::{Parser, Subcommand};
+use serde::Serialize;
 
 pub use clients::ClientsArgs;
+pub use deliver::DeliverArgs;
 pub use probe::ProbeArgs;
 
 const CLIENTS_REPORT: &str = "\
@@ -41,6 +45,9 @@ pub enum Command {
     /// Hold connections open and print a line of JSON every second on how they fare.
     #[command(after_long_help = CLIENTS_REPORT)]
     Clients(ClientsArgs),
+    /// Publish numbered messages, and count what each connection gets of them.
+    #[command(after_long_help = deliver::HELP)]
+    Deliver(Box<DeliverArgs>),
     /// Connect as a user, publish a message for it on Redis, and see it arrive.
     Probe(ProbeArgs),
 }
@@ -60,8 +67,18 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, c
 pub async fn run(command: &Command) -> anyhow::Result<()> {
     match command {
         Command::Clients(args) => clients::run(args).await,
+        Command::Deliver(args) => deliver::run(args).await,
         Command::Probe(args) => probe::run(args).await,
     }
+}
+
+/// A line of JSON on standard output.
+fn print(report: &impl Serialize) -> anyhow::Result<()> {
+    let mut line = serde_json::to_vec(report)?;
+    line.push(b'\n');
+    let mut out = std::io::stdout().lock();
+    out.write_all(&line)?;
+    Ok(out.flush()?)
 }
 
 #[cfg(test)]
@@ -82,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_key_is_needed_and_never_shown() {
-        for command in ["clients --users 1", "probe --redis-url redis://r"] {
+        for command in ["clients --users 1", "deliver --users 1", "probe --redis-url redis://r"] {
             let line = format!("{command} --url ws://localhost:8004/ws");
             assert!(parsed(&line).expect_err("no key").contains("--secret"), "{command}");
             let both = format!("{line} --secret hush --secret-file f");

@@ -9,10 +9,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::access::{AccessArgs, secret, secret_file};
-use super::clients::leave;
-use super::dial::{DialError, Socket};
 use crate::backplane::Published;
 use crate::backplane::redis::{PublishOnceError, publish_once};
+use crate::client::{DialError, Socket, leave};
 use crate::config::{BackplaneConfig, Secret};
 use crate::protocol::{Payload, UserId};
 

@@ -12,6 +12,7 @@ pub(crate) mod proxy;
 pub(crate) mod raw;
 pub(crate) mod redis;
 pub(crate) mod schema;
+pub(crate) mod scripted;
 pub(crate) mod service;
 pub(crate) mod sidecar;
 pub(crate) mod tokens;

@@ -3,9 +3,10 @@
 use std::io;
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, RETRY_AFTER};
-use http::{HeaderValue, Response};
+use http::header::{AUTHORIZATION, RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL};
+use http::{HeaderName, HeaderValue, Response};
 use rustix::io::Errno;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -13,19 +14,18 @@ use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-use super::access::Endpoint;
-use crate::auth::{Grant, Minter};
-use crate::config::AuthConfig;
-use crate::protocol::UserId;
+use super::endpoint::Endpoint;
 
 /// An open connection.
-pub(super) type Socket = WebSocketStream<TcpStream>;
+pub type Socket = WebSocketStream<TcpStream>;
+
+/// The subprotocol with frames of the service's own.
+const V1: HeaderValue = HeaderValue::from_static("websocket-service.v1");
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// Allocated by every connection as soon as it is open; longer messages make it grow. tungstenite's default is 128 KiB.
 const READ_BUFFER_BYTES: usize = 512;
-
-/// Beyond the longest run, so that a token's expiry is not among the closes; a token is minted for each connection.
-const TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
 /// Longest wait that a refusal can ask for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
@@ -35,7 +35,7 @@ const MAX_REFUSAL_BYTES: usize = 512;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum DialError {
+pub enum DialError {
     /// Answered in HTTP with something else than the upgrade.
     #[error("refused with {status}: {said}")]
     Refused {
@@ -56,54 +56,58 @@ pub(super) enum DialError {
     },
 }
 
-/// Opens connections to one place, with tokens of its own making.
-#[derive(Debug)]
-pub(super) struct Dialer {
-    endpoint: Endpoint,
-    minter: Minter,
-    grants: AuthConfig,
-    bound: Duration,
+/// What one connection is asked for.
+#[derive(Debug, Default)]
+pub struct Hello<'a> {
+    /// Whether to speak `websocket-service.v1`; a server that does not is a failure of the kind `answer`.
+    pub v1: bool,
+    /// Where to resume.
+    pub last_event_id: Option<&'a str>,
 }
 
-impl Dialer {
-    pub(super) fn new(endpoint: Endpoint, minter: Minter, grants: AuthConfig, bound: Duration) -> Self {
-        Self { endpoint, minter, grants, bound }
+/// Connects. The name is looked up each time: pods come and go.
+///
+/// # Errors
+/// [`DialError`]; after `bound`, which holds from the look-up of the name to the 101, one of the kind `timeout`.
+pub async fn dial(
+    endpoint: &Endpoint,
+    token: &SecretString,
+    hello: &Hello<'_>,
+    bound: Duration,
+) -> Result<Socket, DialError> {
+    match timeout(bound, connect(endpoint, token, hello)).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(failed("timeout", &format!("no answer within {bound:?}"))),
+    }
+}
+
+async fn connect(endpoint: &Endpoint, token: &SecretString, hello: &Hello<'_>) -> Result<Socket, DialError> {
+    let mut bearer = HeaderValue::try_from(format!("Bearer {}", token.expose_secret()))
+        .map_err(|error| failed("token", &error))?;
+    bearer.set_sensitive(true);
+    let mut request = endpoint.uri.clone().into_client_request().map_err(|error| failed("url", &error))?;
+    request.headers_mut().insert(AUTHORIZATION, bearer);
+    if hello.v1 {
+        request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, V1);
+    }
+    if let Some(id) = hello.last_event_id {
+        let id = HeaderValue::try_from(id).map_err(|error| failed("cursor", &error))?;
+        request.headers_mut().insert(LAST_EVENT_ID, id);
     }
 
-    /// Connects as a user. The name is looked up each time: pods come and go.
-    ///
-    /// # Errors
-    /// [`DialError`]; after the bound one of the kind `timeout`.
-    pub(super) async fn dial(&self, user: &UserId) -> Result<Socket, DialError> {
-        match timeout(self.bound, self.connect(user)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(failed("timeout", &format!("no answer within {:?}", self.bound))),
+    let Endpoint { host, port, .. } = endpoint;
+    let addresses: Vec<_> =
+        lookup_host((host.as_str(), *port)).await.map_err(|error| failed("resolve", &error))?.collect();
+    let stream = TcpStream::connect(&addresses[..]).await.map_err(|error| broken(&error))?;
+    let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER_BYTES).write_buffer_size(0);
+    match client_async_with_config(request, stream, Some(config)).await {
+        Ok((socket, _)) => Ok(socket),
+        Err(Error::Http(answer)) => Err(refused(&answer)),
+        Err(Error::Io(error)) => Err(broken(&error)),
+        Err(Error::Protocol(ProtocolError::HandshakeIncomplete)) => {
+            Err(failed("reset", &"closed without an answer"))
         }
-    }
-
-    async fn connect(&self, user: &UserId) -> Result<Socket, DialError> {
-        let grant = Grant::new(&self.grants, user.clone(), TOKEN_LIFETIME);
-        let token = self.minter.mint(&grant).map_err(|error| failed("token", &error))?;
-        let bearer = HeaderValue::try_from(format!("Bearer {}", token.expose()))
-            .map_err(|error| failed("token", &error))?;
-        let mut request =
-            self.endpoint.uri.clone().into_client_request().map_err(|error| failed("url", &error))?;
-        request.headers_mut().insert(AUTHORIZATION, bearer);
-
-        let Endpoint { host, port, .. } = &self.endpoint;
-        let addresses: Vec<_> =
-            lookup_host((host.as_str(), *port)).await.map_err(|error| failed("resolve", &error))?.collect();
-        let stream = TcpStream::connect(&addresses[..]).await.map_err(|error| broken(&error))?;
-        let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER_BYTES).write_buffer_size(0);
-        match client_async_with_config(request, stream, Some(config)).await {
-            Ok((socket, _)) => Ok(socket),
-            Err(Error::Http(answer)) => Err(refused(&answer)),
-            Err(Error::Io(error)) => Err(broken(&error)),
-            Err(Error::Protocol(ProtocolError::HandshakeIncomplete)) => {
-                Err(failed("reset", &"closed without an answer"))
-            }
-            Err(error) => Err(failed("answer", &error)),
-        }
+        Err(error) => Err(failed("answer", &error)),
     }
 }
 

@@ -1,0 +1,154 @@
+//! Publishing through Redis, over one connection that is made anew whenever something is wrong with it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{Cmd, RedisError, Value, cmd};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::publisher::{Failure, Outgoing};
+use crate::backoff::Backoff;
+use crate::backplane::redis::{Connector, Tuning};
+use crate::config::BackplaneConfig;
+
+/// What `CLIENT LIST` shows while the command runs.
+const CLIENT_NAME: &str = "websocket-bench";
+
+/// For the wait for a connection, and for an answer. A connection that takes longer is made anew.
+const BOUND: Duration = Duration::from_secs(5);
+
+/// Bounds of the waits before connecting again: short, for the outage is what is measured.
+const BACKOFF_BASE: Duration = Duration::from_millis(100);
+const BACKOFF_CAP: Duration = Duration::from_secs(1);
+
+/// A connection, and the publish script as it is known there.
+#[derive(Clone)]
+struct Up {
+    connection: MultiplexedConnection,
+    sha: Option<String>,
+    /// Tells it from those before and after.
+    number: u64,
+}
+
+/// Publishes, and says when the connection is no good any more.
+pub(super) struct Link {
+    prefix: String,
+    connector: Connector,
+    script: Option<String>,
+    up: watch::Sender<Option<Up>>,
+    made: AtomicU64,
+}
+
+impl Link {
+    /// With a script messages get into history; without one they are published bare.
+    ///
+    /// # Errors
+    /// When the URL is none.
+    pub(super) fn new(config: &BackplaneConfig, script: Option<String>) -> anyhow::Result<Arc<Self>> {
+        Ok(Arc::new(Self {
+            prefix: config.channel_prefix.clone(),
+            connector: Connector::new(config, CLIENT_NAME, &Tuning::default())?,
+            script,
+            up: watch::Sender::new(None),
+            made: AtomicU64::new(0),
+        }))
+    }
+
+    /// Keeps a connection, for ever.
+    pub(super) async fn keep(self: Arc<Self>, stop: CancellationToken) {
+        let mut backoff = Backoff::new(BACKOFF_BASE, BACKOFF_CAP);
+        let mut state = self.up.subscribe();
+        let keep = async {
+            loop {
+                let made = Instant::now();
+                if let Ok(up) = self.connect().await {
+                    self.up.send_replace(Some(up));
+                    // The sender is here.
+                    let _ = state.wait_for(Option::is_none).await;
+                    if made.elapsed() > BACKOFF_CAP {
+                        backoff.reset();
+                    }
+                }
+                sleep(backoff.next_delay()).await;
+            }
+        };
+        let _: Option<()> = stop.run_until_cancelled(keep).await;
+    }
+
+    async fn connect(&self) -> Result<Up, String> {
+        let mut connection =
+            self.connector.connect_for_commands().await.map_err(|error| error.to_string())?;
+        let sha = match &self.script {
+            None => None,
+            Some(script) => {
+                let mut load = cmd("SCRIPT");
+                load.arg("LOAD").arg(script);
+                Some(answered(load.query_async(&mut connection)).await?)
+            }
+        };
+        Ok(Up { connection, sha, number: self.made.fetch_add(1, Ordering::Relaxed) })
+    }
+
+    /// Publishes once.
+    ///
+    /// # Errors
+    /// [`Failure::Unknown`] where a bare publication may have happened; otherwise [`Failure::Again`].
+    pub(super) async fn publish(&self, message: &Outgoing<'_>) -> Result<(), Failure> {
+        let mut state = self.up.subscribe();
+        let found = timeout(BOUND, state.wait_for(Option::is_some)).await;
+        let Some(mut up) = found.ok().and_then(|found| found.ok()?.clone()) else {
+            return Err(Failure::Again("no connection to Redis".to_owned()));
+        };
+        let command = self.command(up.sha.as_deref(), message);
+        let failure = match timeout(BOUND, command.query_async::<Value>(&mut up.connection)).await {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(error)) => self.failure(&error),
+            Err(_) => self.unanswered(format!("Redis did not answer within {BOUND:?}")),
+        };
+        // Also after an answer that refuses: another server may be behind the name by now, or the script is gone.
+        self.up.send_if_modified(|current| current.take_if(|current| current.number == up.number).is_some());
+        Err(failure)
+    }
+
+    fn command(&self, sha: Option<&str>, message: &Outgoing<'_>) -> Cmd {
+        let channel = format!("{}{}", self.prefix, message.user);
+        match sha {
+            None => {
+                let mut publish = cmd("PUBLISH");
+                publish.arg(channel).arg(message.text);
+                publish
+            }
+            Some(sha) => {
+                let mut publish = cmd("EVALSHA");
+                publish.arg(sha).arg(1).arg(channel).arg(message.text).arg(message.key).arg("");
+                publish
+            }
+        }
+    }
+
+    fn failure(&self, error: &RedisError) -> Failure {
+        // A code is the server's: it answered, so nothing was done.
+        match error.code() {
+            Some(_) => Failure::Again(error.to_string()),
+            None => self.unanswered(error.to_string()),
+        }
+    }
+
+    fn unanswered(&self, reason: String) -> Failure {
+        match self.script {
+            Some(_) => Failure::Again(reason),
+            None => Failure::Unknown(reason),
+        }
+    }
+}
+
+async fn answered<T>(answer: impl Future<Output = Result<T, RedisError>>) -> Result<T, String> {
+    match timeout(BOUND, answer).await {
+        Ok(outcome) => outcome.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("no answer within {BOUND:?}")),
+    }
+}

@@ -1,0 +1,17 @@
+//! The `deliver` command: publishes numbered messages, and sees which of them arrive at each connection.
+
+mod args;
+mod http;
+mod latency;
+mod ledger;
+mod link;
+mod message;
+mod publisher;
+mod report;
+mod run;
+mod script;
+mod tally;
+
+pub use args::DeliverArgs;
+pub(super) use report::HELP;
+pub(super) use run::run;
