@@ -9,6 +9,7 @@ pub mod protocol;
 
 pub mod auth;
 pub mod backplane;
+pub mod history;
 pub mod hub;
 pub mod server;
 pub mod session;

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Prints a user's messages, one a line, and stays connected.
+"""Prints a user's messages, one a line, and stays connected. What it misses while it is away comes when it is back.
 
     client.py ws://localhost:8004/ws --token TOKEN            (or the environment's WEBSOCKET_TOKEN)
     client.py ws://localhost:8004/ws --token-command 'fetch-a-token --for alice'
+    client.py ws://localhost:8004/ws --plain                  (the payloads as they are; what is missed stays missed)
 
 Needs Python 3.9 or later and the package `websockets`, version 15 or later.
 """
@@ -18,10 +19,12 @@ import time
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.sync.client import connect
 
+V1 = "websocket-service.v1"
 STOP = {1000, 1002, 1003, 1007, 1009, 4000, 4004}  # Coming back at once would end the same way.
 STOP_HTTP = {400, 403, 404, 426}
 REFUSED = {1008, 401}  # The token.
 FIRST_WAIT, LONGEST_WAIT, STEADY, TOO_FAST_WAIT = 2.0, 60.0, 10.0, 10.0  # Seconds.
+REMEMBERED = 1_000  # Ids, besides as many as history holds.
 
 
 def arguments():
@@ -29,6 +32,7 @@ def arguments():
     parser.add_argument("url")
     parser.add_argument("--token", default=os.environ.get("WEBSOCKET_TOKEN"))
     parser.add_argument("--token-command", help="prints a fresh token; run before each connection")
+    parser.add_argument("--plain", action="store_true", help="no v1 mode: no ids, no resuming")
     parser.add_argument("--count", type=int, default=0, help="leave after so many messages")
     return parser.parse_args()
 
@@ -46,28 +50,73 @@ def say(text):
 
 
 class Messages:
-    """What came, over all connections."""
+    """What came, over all connections, and how far it goes."""
 
     def __init__(self, wanted):
-        self.wanted, self.seen = wanted, 0
+        self.wanted, self.printed = wanted, 0
+        self.cursor = None  # The id to resume from.
+        self.seen = {}  # Ids of what was printed, the oldest first: after a gap some of it may be sent again.
+        self.remembered = REMEMBERED
+        self.after = None  # Seconds after which the service wants this client back, once it said so.
 
-    def take(self, message):
+    def show(self, message):
         print(message, flush=True)
-        self.seen += 1
+        self.printed += 1
 
     def enough(self):
-        return 0 < self.wanted <= self.seen
+        return 0 < self.wanted <= self.printed
+
+    def frame(self, frame):
+        """Takes a frame of v1 mode. Types and fields that are not known are passed over."""
+        kind = frame.get("type")
+        if kind == "hello":
+            self.cursor = frame["cursor"]
+            self.remembered = REMEMBERED + (frame["history"] or {"messages": 0})["messages"]
+            say(f"hello, resumed: {json.dumps(frame['resumed'])}")
+        elif kind == "message":
+            self.message(frame)
+        elif kind == "gap":
+            # Here an application fetches the present state from its own back end.
+            say(f"gap after {frame['after']}: something is missing")
+        elif kind == "reconnect":
+            self.after = frame["after_ms"] / 1000
+            say(f"asked to come back in {self.after:.1f} s: {frame['reason']}")
+        elif kind == "error":
+            say(f"{frame['message']} [{frame['code']}], correlation id {frame['correlation_id']}")
+
+    def message(self, frame):
+        identity = frame.get("id")  # A message published without history has none.
+        if identity not in self.seen:
+            self.show(frame["text"] if "text" in frame else compact(frame["data"]))
+        if identity is not None:
+            self.cursor = identity  # Only now: what was not dealt with is to be sent again.
+            self.seen[identity] = True
+            while len(self.seen) > self.remembered:
+                del self.seen[next(iter(self.seen))]
+
+
+def compact(data):
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
 
 
 def listen(options, messages):
     """One connection from its start to its end. Returns the code it ended with and the least time to wait, in seconds."""
     bearer = token(options)
     headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
+    if messages.cursor:
+        headers["Last-Event-ID"] = messages.cursor
+    messages.after = None
     try:
-        with connect(options.url, additional_headers=headers) as socket:
+        subprotocols = None if options.plain else [V1]
+        with connect(options.url, additional_headers=headers, subprotocols=subprotocols) as socket:
             say("open")
             while not messages.enough():
-                messages.take(socket.recv())
+                message = socket.recv()
+                # A service that does not know v1 mode selects nothing, and talks as in plain mode.
+                if socket.subprotocol == V1:
+                    messages.frame(json.loads(message))
+                else:
+                    messages.show(message)
             return 1000, 0
     except ConnectionClosed as end:
         if end.rcvd is None:
@@ -109,7 +158,10 @@ def main():
         refusals = refusals + 1 if code in REFUSED else 0
         if code in STOP or code in STOP_HTTP or refusals == 2:
             return 0 if code == 1000 else 1
-        wait = least + random.uniform(0, min(LONGEST_WAIT, FIRST_WAIT * 2**failures))
+        if messages.after is not None and failures == 0:
+            wait = messages.after  # Chosen at random by the service already.
+        else:
+            wait = (messages.after or least) + random.uniform(0, min(LONGEST_WAIT, FIRST_WAIT * 2**failures))
         failures = min(failures + 1, 10)
         say(f"again in {wait:.1f} s")
         time.sleep(wait)

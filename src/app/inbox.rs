@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backplane::{Observer, Sink, Status};
+use crate::backplane::{Arrival, Observer, Sink, Status};
 use crate::config::{OutboxConfig, SessionConfig};
 use crate::hub::Hub;
 use crate::metrics::Metrics;
@@ -25,9 +25,12 @@ impl Inbox {
 }
 
 impl Sink for Inbox {
-    fn deliver(&self, user: &str, payload: Vec<u8>) {
-        let bytes = payload.len();
-        match Envelope::new(payload, self.max_message_bytes) {
+    fn deliver(&self, user: &str, arrival: Arrival) {
+        let (bytes, checked) = match arrival {
+            Arrival::Bare(payload) => (payload.len(), Envelope::new(payload, self.max_message_bytes)),
+            Arrival::Kept(record) => (record.payload.len(), Envelope::kept(record, self.max_message_bytes)),
+        };
+        match checked {
             Ok(envelope) => {
                 self.metrics.message_size.observe(bytes as f64);
                 self.hub.deliver(user, &envelope, &self.outbox, &self.metrics);
@@ -36,8 +39,19 @@ impl Sink for Inbox {
         }
     }
 
-    fn gap(&self) {
-        events::backplane_gap();
+    fn malformed(&self, bytes: usize) {
+        events::record_malformed(&self.metrics, bytes);
+    }
+
+    fn cut(&self) {
+        self.hub.cut(&self.metrics);
+    }
+
+    fn restored(&self, was_up: bool) {
+        self.hub.restored();
+        if was_up {
+            events::backplane_gap();
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The composition root: the one place that knows every part.
 
 mod inbox;
+mod keep;
 mod keys;
 
 use std::io;
@@ -18,6 +19,8 @@ use crate::backplane::redis::{RedisBackplane, StartError};
 use crate::backplane::{Backplane, Status};
 use crate::config::{Config, Environment};
 use crate::drain::{Drain, Phase};
+use crate::history::History;
+use crate::history::memory::Rings;
 use crate::hub::Hub;
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
@@ -91,9 +94,13 @@ pub async fn build(config: Config, levels: Levels) -> Result<Bound, BuildError> 
     let stop = CancellationToken::new();
     let pod = gethostname::gethostname().to_string_lossy().into_owned();
     let (hub, metrics) = (Hub::new(), Arc::new(Metrics::new()));
-    let backplane = backplane(&config, &hub, &metrics, &pod, &stop)?;
+    let (backplane, history) = backplane(&config, &hub, &metrics, &pod, &stop)?;
     let (drain, started) = (Drain::default(), Arc::new(AtomicBool::new(false)));
-    let background = keys.watch(&stop);
+    let mut background = keys.watch(&stop);
+    if let Some(history) = &history {
+        let (hub, history) = (Arc::clone(&hub), Arc::clone(history));
+        background.push(tokio::spawn(keep::keep(hub, history, config.history.ttl, stop.clone())));
+    }
 
     let service = Arc::new(Service {
         readiness: readiness(&started, &drain, &backplane),
@@ -104,6 +111,7 @@ pub async fn build(config: Config, levels: Levels) -> Result<Bound, BuildError> 
         metrics: Arc::clone(&metrics),
         hub,
         backplane,
+        history,
         levels,
         page,
         pod,
@@ -159,23 +167,28 @@ fn local(listener: &TcpListener) -> Result<SocketAddr, BuildError> {
     listener.local_addr().map_err(|source| BuildError::Bind { address: unknown, source })
 }
 
+/// The way messages come and go, and where they are kept while history is on.
+type Messages = (Arc<dyn Backplane>, Option<Arc<dyn History>>);
+
 fn backplane(
     config: &Config,
     hub: &Arc<Hub>,
     metrics: &Arc<Metrics>,
     pod: &str,
     stop: &CancellationToken,
-) -> Result<Arc<dyn Backplane>, StartError> {
+) -> Result<Messages, StartError> {
     let sink = Arc::new(Inbox::new(Arc::clone(hub), Arc::clone(metrics), &config.session));
     if config.backplane.redis_url.is_none() {
         metrics.backplane_up.set(1);
-        return Ok(Arc::new(MemoryBackplane::new(sink)));
+        let rings = config.history.is_on().then(|| Arc::new(Rings::new(config.history)));
+        let history = rings.clone().map(|rings| rings as Arc<dyn History>);
+        return Ok((Arc::new(MemoryBackplane::new(sink, rings)), history));
     }
     let observer = Arc::new(LinkObserver::new(Arc::clone(metrics)));
     let name = format!("websocket-service-{pod}");
-    let backplane: Arc<dyn Backplane> =
-        RedisBackplane::start(&config.backplane, sink, observer, &name, stop)?;
-    Ok(backplane)
+    let backplane = RedisBackplane::start(&config.backplane, config.history, sink, observer, &name, stop)?;
+    let history = config.history.is_on().then(|| Arc::clone(&backplane) as Arc<dyn History>);
+    Ok((backplane, history))
 }
 
 /// Starting, draining, and a backplane that was never there make the pod unready. One that went away later does not:

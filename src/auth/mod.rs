@@ -20,7 +20,8 @@ pub use error::{KeyError, TokenError};
 pub use mint::{Grant, MintError, Minter};
 pub use redact::redact_query;
 pub use reload::{Reload, Reloaded, watch};
-pub use token::{BEARER_PROTOCOL, Presented, Token, V1_PROTOCOL, from_request};
+pub(crate) use token::decode_form;
+pub use token::{BEARER_PROTOCOL, Presented, Token, from_request};
 pub use verify::Verifier;
 
 /// Who a verified token speaks for, and until when.

@@ -5,14 +5,11 @@ use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
 use http::{HeaderMap, HeaderValue};
 
 use super::TokenError;
+use crate::protocol::frame::V1_PROTOCOL;
 use crate::protocol::limits::MAX_TOKEN_BYTES;
 
 /// The subprotocol name before the token, for browsers, which can set no other header.
 pub const BEARER_PROTOCOL: &str = "bearer";
-
-/// The subprotocol that wraps messages in JSON frames. Known here only so that it is never taken for a token: it is not
-/// spoken yet, so it is never selected.
-pub const V1_PROTOCOL: &str = "websocket-service.v1";
 
 /// A token as it came in. Not verified. Its `Debug` hides it, and it has no `Display`.
 #[derive(Clone, PartialEq, Eq)]
@@ -43,7 +40,7 @@ impl fmt::Debug for Token {
 pub struct Presented {
     /// The one token of the request, or why there is none to verify.
     pub token: Result<Token, TokenError>,
-    /// What the 101 answers in `Sec-WebSocket-Protocol`: `bearer` where it was offered, also when the token is
+    /// What the 101 answers in `Sec-WebSocket-Protocol`: v1 where it was offered, else `bearer`, also when the token is
     /// refused, since a browser that offered something and gets no selection never sees the close code.
     pub subprotocol: Option<&'static str>,
 }
@@ -127,9 +124,10 @@ impl Found {
             .filter(|item| !item.is_empty())
             .peekable();
         while let Some(item) = items.next() {
-            // The place where V1_PROTOCOL, once spoken, takes precedence over `bearer`.
-            if item == BEARER_PROTOCOL.as_bytes() {
-                selected = Some(BEARER_PROTOCOL);
+            if item == V1_PROTOCOL.as_bytes() {
+                selected = Some(V1_PROTOCOL);
+            } else if item == BEARER_PROTOCOL.as_bytes() {
+                selected = selected.or(Some(BEARER_PROTOCOL));
                 if let Some(token) = items.next_if(|item| *item != V1_PROTOCOL.as_bytes()) {
                     self.bytes(token);
                 }
@@ -150,7 +148,7 @@ impl Found {
 
 /// Undoes form encoding strictly: `None` for a broken escape or what is no UTF-8. The usual crates mend both silently,
 /// which would let a token other than the one sent be looked at.
-fn decode_form(text: &str) -> Option<Cow<'_, str>> {
+pub(crate) fn decode_form(text: &str) -> Option<Cow<'_, str>> {
     if !text.contains(['%', '+']) {
         return Some(Cow::Borrowed(text));
     }

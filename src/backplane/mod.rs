@@ -4,30 +4,45 @@
 //! * A message published for a user after [`Backplane::subscribe`] resolved is handed to the [`Sink`] once, in the
 //!   order in which the backplane received it.
 //! * At most once: what is published while the link is down is lost here (history is what catches up), and
-//!   [`Sink::gap`] is called once the link is up again and everything is resubscribed.
+//!   [`Sink::cut`] is called before anything else follows, and [`Sink::restored`] once the link is up again and everything
+//!   is resubscribed.
 //! * The sink is called on the backplane's own task and must not block.
 
 pub mod memory;
 pub mod redis;
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::protocol::{Payload, UserId};
+use futures_util::future::BoxFuture;
 
-/// A future that owns what it needs, boxed so that [`Backplane`] can be a trait object.
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+use crate::protocol::{EventId, Publication, Record, UserId};
+
+/// A message as it arrived, its payload not looked at yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Arrival {
+    /// A bare PUBLISH: there is no history of it.
+    Bare(Vec<u8>),
+    /// With its place in history.
+    Kept(Record),
+}
 
 /// Where received messages go: the hub, seen from here.
 pub trait Sink: Send + Sync + 'static {
-    /// Takes raw published bytes for a user. Called for every message, so it does not block or allocate needlessly.
-    fn deliver(&self, user: &str, payload: Vec<u8>);
+    /// Takes a message for a user. Called for every message, so it does not block or allocate needlessly.
+    fn deliver(&self, user: &str, arrival: Arrival);
 
-    /// The link was down and is back: anything published meanwhile was missed.
-    fn gap(&self);
+    /// Something came on a user's channel of messages that is no record: so many bytes.
+    fn malformed(&self, bytes: usize);
+
+    /// The link is gone: what comes after the next [`Sink::restored`] may not follow on what came before. Called before
+    /// anything of a new link is delivered, and perhaps several times in a row.
+    fn cut(&self);
+
+    /// Everything wanted is subscribed on a new link; what was published meanwhile was not delivered. `was_up` tells an
+    /// outage from a start.
+    fn restored(&self, was_up: bool);
 }
 
 /// Who is told how the backplane does: the metrics, seen from here. Called on the backplane's own task, so it must not
@@ -88,7 +103,7 @@ impl BackplaneError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Published {
     /// Position in history; `None` (null) while there is none.
-    pub id: Option<u64>,
+    pub id: Option<EventId>,
     /// Pods with a connection of the user.
     pub subscribers: u64,
 }
@@ -97,6 +112,8 @@ pub struct Published {
 /// is dropped.
 pub struct Subscription {
     user: UserId,
+    /// Which of the links, one after the other, confirmed it.
+    link: u64,
     owner: Arc<dyn Release>,
 }
 
@@ -106,8 +123,14 @@ pub(crate) trait Release: Send + Sync {
 }
 
 impl Subscription {
-    pub(crate) fn new(user: UserId, owner: Arc<dyn Release>) -> Self {
-        Self { user, owner }
+    pub(crate) fn new(user: UserId, link: u64, owner: Arc<dyn Release>) -> Self {
+        Self { user, link, owner }
+    }
+
+    /// The same interest, confirmed by this link.
+    pub(crate) fn confirmed(mut self, link: u64) -> Self {
+        self.link = link;
+        self
     }
 }
 
@@ -130,13 +153,20 @@ pub trait Backplane: Send + Sync + 'static {
     fn subscribe(&self, user: UserId) -> BoxFuture<'_, Result<Subscription, BackplaneError>>;
 
     /// Publishes one message.
-    fn publish(&self, user: UserId, payload: Payload) -> BoxFuture<'_, Result<Published, BackplaneError>>;
+    fn publish(
+        &self,
+        user: UserId,
+        publication: Publication,
+    ) -> BoxFuture<'_, Result<Published, BackplaneError>>;
 
     /// Publishes all of them, or none; answers in their order.
     fn publish_all(
         &self,
-        messages: Vec<(UserId, Payload)>,
+        messages: Vec<(UserId, Publication)>,
     ) -> BoxFuture<'_, Result<Vec<Published>, BackplaneError>>;
+
+    /// Whether all that was published since the subscription was confirmed has been handed to the sink, or will be.
+    fn unbroken(&self, subscription: &Subscription) -> bool;
 
     /// How it stands now.
     fn status(&self) -> Status;

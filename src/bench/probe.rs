@@ -12,8 +12,8 @@ use super::access::{AccessArgs, secret, secret_file};
 use crate::backplane::Published;
 use crate::backplane::redis::{PublishOnceError, publish_once};
 use crate::client::{DialError, Socket, leave};
-use crate::config::{BackplaneConfig, Secret};
-use crate::protocol::{Payload, UserId};
+use crate::config::{BackplaneConfig, HistoryConfig, Secret};
+use crate::protocol::{Payload, Publication, UserId};
 
 /// What `CLIENT LIST` shows while the command runs.
 const CLIENT_NAME: &str = "websocket-bench";
@@ -64,7 +64,7 @@ pub(super) async fn run(args: &ProbeArgs) -> anyhow::Result<()> {
         None => UserId::new(&format!("probe-{made_up}"))?,
     };
     let text = format!("probe {made_up}");
-    let payload = Payload::from(text.as_str());
+    let publication = Payload::from(text.as_str()).into();
 
     let dialer = args.access.dialer(bound).context("no token can be made")?;
     let endpoint = args.access.endpoint();
@@ -81,7 +81,7 @@ pub(super) async fn run(args: &ProbeArgs) -> anyhow::Result<()> {
         channel_prefix: args.channel_prefix.clone(),
     };
     let publishing = Instant::now();
-    let published = publish(&redis, &user, &payload, deadline).await?;
+    let published = publish(&redis, &user, &publication, deadline).await?;
     match timeout_at(deadline, arrival(&mut socket, &text)).await {
         Ok(outcome) => outcome?,
         Err(_) if published.subscribers == 0 => bail!(
@@ -105,15 +105,18 @@ pub(super) async fn run(args: &ProbeArgs) -> anyhow::Result<()> {
 async fn publish(
     redis: &BackplaneConfig,
     user: &UserId,
-    payload: &Payload,
+    publication: &Publication,
     deadline: Instant,
 ) -> anyhow::Result<Published> {
+    // Arrives whether or not the service keeps a history, which the probe does not know.
+    let bare = HistoryConfig { size: 0, ..HistoryConfig::default() };
     loop {
-        let failed = match timeout_at(deadline, publish_once(redis, CLIENT_NAME, user, payload)).await {
-            Ok(Err(error @ PublishOnceError::Connect(_))) => error,
-            Ok(outcome) => return outcome.context("connected, but the message cannot be published"),
-            Err(_) => bail!("connected, but Redis did not answer in time"),
-        };
+        let failed =
+            match timeout_at(deadline, publish_once(redis, &bare, CLIENT_NAME, user, publication)).await {
+                Ok(Err(error @ PublishOnceError::Connect(_))) => error,
+                Ok(outcome) => return outcome.context("connected, but the message cannot be published"),
+                Err(_) => bail!("connected, but Redis did not answer in time"),
+            };
         if timeout_at(deadline, sleep(RETRY)).await.is_err() {
             return Err(failed).context("connected, but the message cannot be published");
         }

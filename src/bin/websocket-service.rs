@@ -36,6 +36,7 @@ fn dispatch(command: Command, loaded: Loaded) -> anyhow::Result<ExitCode> {
         Command::Token(args) => cli::token::run(&args, &loaded.config),
         Command::Health(args) => runtime()?.block_on(cli::health::run(&args, &loaded.config)),
         Command::Publish(args) => runtime()?.block_on(cli::publish::run(&args, loaded.config)),
+        Command::Publisher(args) => cli::publisher::run(&args, &loaded.config),
         Command::Serve => runtime()?.block_on(cli::serve::run(loaded.config)),
     }
 }

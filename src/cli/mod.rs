@@ -6,6 +6,7 @@
 pub mod config;
 pub mod health;
 pub mod publish;
+pub mod publisher;
 pub mod serve;
 pub mod token;
 
@@ -49,6 +50,8 @@ pub enum Command {
     Token(token::TokenArgs),
     /// Publish a message to a user, as a back end would.
     Publish(publish::PublishArgs),
+    /// Print the script with which back ends publish with history.
+    Publisher(publisher::PublisherArgs),
     /// Show the settings in force and where each came from.
     Config(config::ConfigArgs),
     /// Ask the server on this machine whether it lives: exit code 0 says that it does.

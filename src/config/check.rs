@@ -14,6 +14,7 @@ pub(super) fn check(config: &Config, values: &mut Values) {
     ports(config, values);
     times(config, values);
     sizes(config, values);
+    channels(config, values);
     token_keys(config, values);
     api_key(config, values);
 }
@@ -47,6 +48,19 @@ fn sizes(config: &Config, values: &mut Values) {
             format!("{outbox} is less than {message}, {}", given_by(&table::MAX_MESSAGE_BYTES, values));
         let remedy = "make room for the largest message at least";
         values.fault(&table::OUTBOX_BYTES, Problem::new(problem, remedy));
+    }
+}
+
+/// With history a user's names are `{<channel>}:…`. A brace within would have a cluster look for them on another node, and
+/// at its beginning would make a plain channel look like one of messages.
+fn channels(config: &Config, values: &mut Values) {
+    let braces = config.backplane.channel_prefix.contains(['{', '}']);
+    let sound = values.sound(&[&table::WEBSOCKET_CHANNEL_PREFIX, &table::HISTORY_SIZE]);
+    if sound && braces && config.history.is_on() {
+        let history = given_by(&table::HISTORY_SIZE, values);
+        let problem = format!("has a brace, while there is history, {history}");
+        let remedy = "make it a text without braces, such as ws:, or set HISTORY_SIZE to 0";
+        values.fault(&table::WEBSOCKET_CHANNEL_PREFIX, Problem::new(problem, remedy));
     }
 }
 
@@ -159,6 +173,16 @@ mod tests {
         );
         refused(&[("outbox-bytes", "64000")], "64000 is less than 65536, MAX_MESSAGE_BYTES (default)");
         assert!(load(&[("outbox-bytes", "64KiB"), ("websocket-heartbeat-interval", "59.9")]).is_ok());
+    }
+
+    #[test]
+    fn history_needs_a_plain_prefix() {
+        for prefix in ["{ws}:", "ws}", "{"] {
+            let prefix = ("websocket-channel-prefix", prefix);
+            refused(&[prefix], "has a brace, while there is history, HISTORY_SIZE (default)");
+            assert!(load(&[prefix, ("history-size", "0")]).is_ok());
+        }
+        refused(&[("websocket-channel-prefix", "")], "is empty");
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod choice;
 mod doc;
 mod drain;
 mod fault;
+mod history;
 mod keys;
 mod layers;
 mod links;
@@ -33,6 +34,7 @@ pub use backplane::{BackplaneConfig, PublishConfig};
 pub use choice::{Choice, parse_choice};
 pub use drain::DrainConfig;
 pub use fault::{Fault, Faults, Source};
+pub use history::HistoryConfig;
 pub(crate) use layers::kebab;
 pub use secret::{Secret, SecretError};
 pub use server::{AllowedOrigins, Environment, LimitsConfig, ServerConfig, UserLimitPolicy};
@@ -59,6 +61,8 @@ pub struct Config {
     pub session: SessionConfig,
     /// How messages reach this pod.
     pub backplane: BackplaneConfig,
+    /// What is kept of each user's messages.
+    pub history: HistoryConfig,
     /// How back ends publish over HTTP.
     pub publish: PublishConfig,
     /// How the pod goes.
@@ -91,6 +95,7 @@ impl Config {
             auth: AuthConfig::read(&mut values),
             session: SessionConfig::read(&mut values),
             backplane: BackplaneConfig::read(&mut values),
+            history: HistoryConfig::read(&mut values),
             publish: PublishConfig::read(&mut values),
             drain: DrainConfig::read(&mut values),
             telemetry: TelemetryConfig::read(&mut values, environment),

@@ -67,6 +67,7 @@ pub enum Group {
     Session,
     Outbox,
     Backplane,
+    History,
     Drain,
     Logs,
 }
@@ -83,6 +84,7 @@ impl Group {
             Self::Session => "One connection",
             Self::Outbox => "Outgoing messages",
             Self::Backplane => "Redis and publishing",
+            Self::History => "History",
             Self::Drain => "Going away",
             Self::Logs => "Logs",
         }

@@ -95,9 +95,14 @@ settings! {
     REDIS_URL: Backplane, Kind::Secret, Unset("redis://127.0.0.1:6379"),
         "`redis://` or `rediss://`. Unset, messages stay within this process: one pod only.";
     WEBSOCKET_CHANNEL_PREFIX: Backplane, Kind::Text(256), Default("ws:"),
-        "What stands before the user id in a channel's name.";
+        "What stands before the user id in a channel's name; no braces while there is history.";
     API_KEY: Backplane, Kind::Secret, Unset("change-me"),
         "Key of the HTTP publish API; at least 16 bytes in production. Unset, that API is 404.";
+
+    HISTORY_SIZE: History, Kind::Number(0, 100_000), Default("100"),
+        "Messages of each user that are kept for clients that come back; Redis keeps up to a hundred more. 0 keeps none.";
+    HISTORY_TTL_SECONDS: History, Kind::Seconds(1_000, 30 * 24 * 60 * MINUTE), Default("3600"),
+        "How long they are kept after the user's last message; at least two thirds of it after the last resuming client left.";
 
     DRAIN_LAME_DUCK_SECONDS: Drain, Kind::Seconds(0, 60 * MINUTE), Default("10"),
         "How long upgrades are still accepted after SIGTERM, while the cluster learns that the pod goes.";

@@ -13,10 +13,14 @@ use tokio::time::{Instant, interval, sleep_until, timeout};
 use crate::config::DrainConfig;
 use crate::hub::Hub;
 use crate::metrics::Metrics;
+use crate::protocol::frame::ReconnectReason;
 use crate::protocol::{Close, ErrorCode};
 use crate::session::CLOSE_WAIT;
 use crate::telemetry::events;
 use pace::Pace;
+
+/// Over how long clients in v1 mode come back that were closed in one moment.
+const APART: Duration = Duration::from_secs(1);
 
 /// How far the pod's end has come. Phases only move forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -113,7 +117,9 @@ async fn close_at_a_rate(hub: &Hub, config: &DrainConfig, metrics: &Metrics) {
         let mut pace = Pace::new(connections.len(), config.spread);
         for connection in pace.shuffle(connections) {
             sleep_until(pace.next()).await;
-            connection.outbox.close(close(config, "Server is draining"));
+            // The closes are spread already; this only keeps those of one moment apart.
+            let invited = close(config, "Server is draining").inviting(jitter(APART), ReconnectReason::Drain);
+            connection.outbox.close(invited);
             metrics.drain_remaining.set(count(hub.len()));
         }
         let mut tick = interval(Duration::from_secs(1));
@@ -136,7 +142,10 @@ async fn close_at_a_rate(hub: &Hub, config: &DrainConfig, metrics: &Metrics) {
 async fn close_at_once(hub: &Hub, config: &DrainConfig, metrics: &Metrics) {
     metrics.drain_remaining.set(count(hub.len()));
     for connection in hub.all() {
-        connection.outbox.close(close(config, "Server shuts down"));
+        let apart = jitter(config.spread.max(APART));
+        connection
+            .outbox
+            .close(close(config, "Server shuts down").inviting(apart, ReconnectReason::Shutdown));
     }
     let _ = timeout(CLOSE_WAIT, hub.emptied()).await;
 }
@@ -148,6 +157,11 @@ fn cut(hub: &Hub, config: &DrainConfig) -> usize {
         connection.outbox.abort(close(config, "Server shuts down"));
     }
     left.len()
+}
+
+/// When one of many comes back.
+fn jitter(most: Duration) -> Duration {
+    most.mul_f64(rand::random_range(0.0..=1.0))
 }
 
 fn close(config: &DrainConfig, message: &'static str) -> Close {

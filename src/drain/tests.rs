@@ -13,7 +13,7 @@ use crate::hub::{Connection, Hub, UserLimit};
 use crate::metrics::Metrics;
 use crate::protocol::{CorrelationId, UserId};
 use crate::session::transport::Incoming;
-use crate::session::{Ended, Machine, Surroundings, run, scripted};
+use crate::session::{Ended, Machine, Outbox, Surroundings, run, scripted};
 
 struct Pod {
     hub: Arc<Hub>,
@@ -36,7 +36,7 @@ impl Pod {
     fn connect(&self, n: usize, reads: bool) -> JoinHandle<(Ended, Instant)> {
         let limit = UserLimit { connections: 5, policy: UserLimitPolicy::Reject };
         let user = UserId::new(&format!("user-{n}")).expect("valid");
-        let connection = Connection::new(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let connection = Connection::new(IpAddr::V4(Ipv4Addr::LOCALHOST), Outbox::default());
         let registration = self.hub.register(user, connection, limit).expect("within the limit");
         let (mut transport, client) = scripted::connection();
         client.reads(reads);
@@ -57,9 +57,13 @@ impl Pod {
                 metrics: &metrics,
                 correlation_id: CorrelationId::random(),
             };
-            let ended =
-                run(&mut transport, Machine::new(&config, now + Duration::from_secs(7200), now), around)
-                    .await;
+            let ended = run(
+                &mut transport,
+                Machine::new(&config, now + Duration::from_secs(7200), now),
+                None,
+                around,
+            )
+            .await;
             (ended, Instant::now())
         })
     }

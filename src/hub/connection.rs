@@ -18,9 +18,9 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// A connection that opens now.
+    /// A connection that opens now, with an outbox of its kind.
     #[must_use]
-    pub fn new(address: IpAddr) -> Self {
-        Self { id: ConnectionId::random(), since: SystemTime::now(), address, outbox: Outbox::default() }
+    pub fn new(address: IpAddr, outbox: Outbox) -> Self {
+        Self { id: ConnectionId::random(), since: SystemTime::now(), address, outbox }
     }
 }

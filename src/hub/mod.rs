@@ -76,8 +76,8 @@ impl Hub {
     /// Adds a connection; from now on the user's messages gather in its outbox.
     ///
     /// # Errors
-    /// [`TooMany`] when the user is at the limit and the policy is to reject. With `evict_oldest` the user's oldest
-    /// connection is told to close with 4000 instead.
+    /// [`TooMany`] when the user is at the limit and the policy is to reject. With `evict_oldest` it is for
+    /// [`Hub::make_room`] to see to the limit, once the connection is sure to come about.
     pub fn register(
         self: &Arc<Self>,
         user: UserId,
@@ -85,26 +85,53 @@ impl Hub {
         limit: UserLimit,
     ) -> Result<Registration, TooMany> {
         let connection = Arc::new(connection);
-        let mut evicted = None;
         {
             let mut shard = self.shard(user.as_str()).lock();
-            let open = shard.of(user.as_str());
-            if open.len() >= limit.connections {
-                match limit.policy {
-                    UserLimitPolicy::Reject => return Err(TooMany { limit: limit.connections }),
-                    UserLimitPolicy::EvictOldest => evicted = shard.take_oldest(user.as_str()),
-                }
+            let full = shard.of(user.as_str()).len() >= limit.connections;
+            if full && limit.policy == UserLimitPolicy::Reject {
+                return Err(TooMany { limit: limit.connections });
             }
-            // An evicted one leaves its place now, and is counted until its session ends.
             if shard.add(&user, Arc::clone(&connection)) {
                 self.users.fetch_add(1, Ordering::Relaxed);
             }
             self.connections.fetch_add(1, Ordering::Relaxed);
         }
-        if let Some(oldest) = evicted {
+        Ok(Registration { hub: Arc::clone(self), user, connection })
+    }
+
+    /// Closes the user's oldest connections beyond the limit with 4000. They leave their places now, and are counted until
+    /// their sessions end.
+    pub fn make_room(&self, user: &UserId, limit: UserLimit) {
+        let mut evicted = Vec::new();
+        {
+            let mut shard = self.shard(user.as_str()).lock();
+            while shard.of(user.as_str()).len() > limit.connections {
+                evicted.extend(shard.take_oldest(user.as_str()));
+            }
+        }
+        for oldest in evicted {
             oldest.outbox.close(Close::of(ErrorCode::QuotaExceeded, "Replaced by a newer one"));
         }
-        Ok(Registration { hub: Arc::clone(self), user, connection })
+    }
+
+    /// The link is cut: connections that resume hold back what comes.
+    pub fn cut(&self, metrics: &Metrics) {
+        for connection in self.all() {
+            connection.outbox.cut(metrics);
+        }
+    }
+
+    /// The link is there again: connections that resume read what they missed.
+    pub fn restored(&self) {
+        for connection in self.all() {
+            connection.outbox.restored();
+        }
+    }
+
+    /// Users with a connection that resumes.
+    #[must_use]
+    pub fn resuming(&self) -> Vec<UserId> {
+        self.shards.iter().flat_map(|shard| shard.lock().resuming()).collect()
     }
 
     /// Puts a message into the outbox of each of the user's connections; returns how many took it.

@@ -54,6 +54,11 @@ impl Shard {
         if open.is_empty() { None } else { Some(open.remove(0)) }
     }
 
+    pub(super) fn resuming(&self) -> Vec<UserId> {
+        let resumes = |open: &[Arc<Connection>]| open.iter().any(|connection| connection.outbox.resumes());
+        self.users.iter().filter(|(_, open)| resumes(open)).map(|(user, _)| user.clone()).collect()
+    }
+
     pub(super) fn all(&self) -> Vec<Arc<Connection>> {
         self.users.values().flatten().cloned().collect()
     }

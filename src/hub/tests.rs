@@ -5,7 +5,7 @@ use super::{Connection, Hub, Registration, TooMany, UserLimit};
 use crate::config::{OutboxConfig, UserLimitPolicy};
 use crate::metrics::Metrics;
 use crate::protocol::{Envelope, UserId};
-use crate::session::Push;
+use crate::session::{Outbox, Push};
 
 const MANY: UserLimit = UserLimit { connections: 100, policy: UserLimitPolicy::Reject };
 
@@ -14,7 +14,7 @@ fn user(id: &str) -> UserId {
 }
 
 fn connection() -> Connection {
-    Connection::new(IpAddr::V4(Ipv4Addr::LOCALHOST))
+    Connection::new(IpAddr::V4(Ipv4Addr::LOCALHOST), Outbox::default())
 }
 
 fn join(hub: &Arc<Hub>, id: &str) -> Registration {
@@ -65,6 +65,7 @@ fn the_limit_evicts_the_oldest() {
     let limit = UserLimit { connections: 1, policy: UserLimitPolicy::EvictOldest };
     let first = hub.register(user("a"), connection(), limit).expect("the first");
     let second = hub.register(user("a"), connection(), limit).expect("in the first's place");
+    hub.make_room(&user("a"), limit);
     let envelope = Envelope::new(b"x".to_vec(), 100).expect("text");
     let push = first.connection().outbox.offer(&envelope, &OutboxConfig::default(), &Metrics::new());
     assert_eq!(push, Push::Closed);

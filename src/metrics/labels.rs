@@ -1,5 +1,5 @@
 use super::declare::Label;
-use crate::protocol::{CLOSE_CODES, CloseCode};
+use crate::protocol::{CLOSE_CODES, CloseCode, PayloadError};
 
 macro_rules! label {
     ($(#[$meta:meta])* $name:ident as $label:literal { $($(#[$doc:meta])* $variant:ident = $value:literal,)+ }) => {
@@ -41,10 +41,33 @@ label! {
         NotUtf8 = "not_utf8",
         /// The published text is larger than `MAX_MESSAGE_BYTES`.
         TooLarge = "too_large",
+        /// What came on a channel of messages with history is no record.
+        Malformed = "malformed",
         /// The connection was lost with the message in its outbox.
         ConnectionLost = "connection_lost",
         /// The backplane did not take a message of the publish API.
         PublishFailed = "publish_failed",
+    }
+}
+
+label! {
+    /// How a connection in v1 mode began, where history is on.
+    Resume as "result" {
+        /// Without an id: nothing to resume from.
+        First = "first",
+        /// Everything after the client's id followed.
+        Resumed = "resumed",
+        /// The client's id is not in history any more.
+        Gap = "gap",
+    }
+}
+
+impl From<PayloadError> for FailedMessage {
+    fn from(error: PayloadError) -> Self {
+        match error {
+            PayloadError::NotUtf8 => Self::NotUtf8,
+            PayloadError::TooLarge { .. } => Self::TooLarge,
+        }
     }
 }
 

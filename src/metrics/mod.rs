@@ -13,7 +13,7 @@ use prometheus::{Histogram, IntCounter, IntGauge};
 use declare::Declare;
 pub use declare::{Description, Family, Known, Label};
 pub use gauge::{GaugeMetrics, GaugeOwner};
-pub use labels::{ClosedWith, ConnectionStatus, FailedMessage, Report, TokenResult};
+pub use labels::{ClosedWith, ConnectionStatus, FailedMessage, Report, Resume, TokenResult};
 
 /// Content type of what `encode` gives.
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
@@ -35,6 +35,8 @@ pub struct Metrics {
     pub connection_duration: Histogram,
     pub messages_sent: IntCounter,
     pub messages_failed: Family<FailedMessage>,
+    pub gaps: IntCounter,
+    pub resumes: Family<Resume>,
     pub message_size: Histogram,
     pub delivery_latency: Histogram,
     pub outbox_bytes: IntGauge,
@@ -72,6 +74,8 @@ impl Metrics {
             connection_duration: d.histogram("websocket_connection_duration_seconds", LIFETIME, "How long accepted connections lasted."),
             messages_sent: d.counter("websocket_messages_sent_total", "Published messages written to a connection, once for each connection; frames of the service's own are not counted."),
             messages_failed: d.family("websocket_messages_failed_total", "Published messages that did not reach a connection, or were not accepted from a publisher."),
+            gaps: d.counter("websocket_gaps_total", "Gap frames: a client was told that it misses messages that history does not hold any more."),
+            resumes: d.family("websocket_resumes_total", "Connections in v1 mode, by how they began."),
             message_size: d.histogram("websocket_message_size_bytes", SIZE, "Payload of published messages that arrived at this pod, once a message."),
             delivery_latency: d.histogram("websocket_delivery_latency_seconds", LATENCY, "From a message's arrival at this pod to its write to a connection's socket."),
             outbox_bytes: d.gauge("websocket_outbox_bytes", "Payload bytes that wait in the outboxes of this pod's connections."),

@@ -1,7 +1,9 @@
 use std::borrow::Cow;
+use std::time::Duration;
 
 use serde::Serialize;
 
+use super::frame::ReconnectReason;
 use super::limits::MAX_CLOSE_REASON_BYTES;
 use super::{CorrelationId, ErrorCode};
 
@@ -90,6 +92,17 @@ pub struct Close {
     pub error: Option<ErrorCode>,
     /// For a person; shortened in the frame where it does not fit.
     pub message: Cow<'static, str>,
+    /// When to come back, for clients in v1 mode.
+    pub reconnect: Option<Reconnect>,
+}
+
+/// An invitation to come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reconnect {
+    /// After so long.
+    pub after: Duration,
+    /// Why.
+    pub reason: ReconnectReason,
 }
 
 #[derive(Serialize)]
@@ -103,19 +116,25 @@ impl Close {
     /// A close with the code that belongs to the error.
     #[must_use]
     pub fn of(error: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code: error.row().close, error: Some(error), message: message.into() }
+        Self { code: error.row().close, error: Some(error), message: message.into(), reconnect: None }
     }
 
     /// A close with a narrower code than the error's own.
     #[must_use]
     pub fn with_code(code: CloseCode, error: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, error: Some(error), message: message.into() }
+        Self { code, error: Some(error), message: message.into(), reconnect: None }
+    }
+
+    /// The same, with an invitation to come back.
+    #[must_use]
+    pub fn inviting(self, after: Duration, reason: ReconnectReason) -> Self {
+        Self { reconnect: Some(Reconnect { after, reason }), ..self }
     }
 
     /// The answer to a client that closed.
     #[must_use]
     pub fn normal() -> Self {
-        Self { code: CloseCode::Normal, error: None, message: Cow::Borrowed("") }
+        Self { code: CloseCode::Normal, error: None, message: Cow::Borrowed(""), reconnect: None }
     }
 
     /// The reason as it stands in the frame: JSON of at most [`MAX_CLOSE_REASON_BYTES`], empty for a close that is no

@@ -15,7 +15,7 @@ use crate::backplane::Subscription;
 use crate::hub::Registration;
 use crate::protocol::CorrelationId;
 use crate::session::transport::{WebSocket, WebSocketLimits};
-use crate::session::{Machine, Surroundings, run};
+use crate::session::{Machine, Surroundings, V1, run};
 use crate::telemetry::events;
 
 /// How long the 101 may take to leave. It is written at once unless the client does not read at all.
@@ -29,10 +29,12 @@ pub(super) struct Guest {
     pub(super) place: Place,
     pub(super) expires_at: Instant,
     pub(super) correlation_id: CorrelationId,
+    /// In v1 mode, what it needs beyond a plain connection.
+    pub(super) v1: Option<Box<V1>>,
 }
 
 /// Runs the connection from its 101 to its end.
-pub(super) async fn host(service: Arc<Service>, upgrade: OnUpgrade, guest: Guest) {
+pub(super) async fn host(service: Arc<Service>, upgrade: OnUpgrade, mut guest: Guest) {
     let config = &service.config.session;
     let Some(mut socket) = open(upgrade, config.max_message_bytes).await else {
         return events::connection_rejected(&service.metrics);
@@ -45,7 +47,10 @@ pub(super) async fn host(service: Arc<Service>, upgrade: OnUpgrade, guest: Guest
         metrics: &service.metrics,
         correlation_id: guest.correlation_id,
     };
-    let ended = run(&mut socket, Machine::new(config, guest.expires_at, opened), around).await;
+    let v1 = guest.v1.take();
+    let machine = Machine::new(config, guest.expires_at, opened);
+    let machine = if v1.is_some() { machine.v1() } else { machine };
+    let ended = run(&mut socket, machine, v1, around).await;
     events::connection_closed(
         &service.metrics,
         &guest.registration,

@@ -12,6 +12,7 @@ mod page;
 mod publish;
 mod refusal;
 mod upgrade;
+mod v1;
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::auth::{ApiKey, Verifier};
 use crate::backplane::Backplane;
 use crate::config::Config;
 use crate::drain::Drain;
+use crate::history::History;
 use crate::hub::Hub;
 use crate::metrics::Metrics;
 use crate::protocol::{ErrorCode, ServiceError};
@@ -33,6 +35,7 @@ use crate::telemetry::Levels;
 
 pub use admission::Admission;
 pub use page::Page;
+pub use v1::last_event_id;
 
 /// Everything a request may need. One for the process, shared by both listeners.
 #[expect(missing_docs, reason = "each is the part its type names")]
@@ -41,6 +44,8 @@ pub struct Service {
     pub metrics: Arc<Metrics>,
     pub hub: Arc<Hub>,
     pub backplane: Arc<dyn Backplane>,
+    /// What clients resume from; none while history is off.
+    pub history: Option<Arc<dyn History>>,
     pub verifier: Arc<Verifier>,
     /// Without it the publish API is 404.
     pub api_key: Option<Arc<ApiKey>>,

@@ -20,7 +20,7 @@ use crate::auth::ApiKeyError;
 use crate::backplane::{BackplaneError, Published};
 use crate::metrics::FailedMessage;
 use crate::protocol::limits::{MAX_BATCH_BYTES, MAX_BATCH_MESSAGES};
-use crate::protocol::{ErrorCode, Payload, ServiceError, UserId};
+use crate::protocol::{ErrorCode, IdempotencyKey, Payload, Publication, ServiceError, Traceparent, UserId};
 
 /// How long a body may take to arrive.
 const BODY_WAIT: Duration = Duration::from_secs(10);
@@ -33,14 +33,16 @@ pub(super) async fn one(
 ) -> Result<(StatusCode, Json<Published>), ServiceError> {
     authorize(&service, request.headers())?;
     let user = user(path, "publish")?;
+    let named = Named::read(request.headers())?;
     let limit = service.config.session.max_message_bytes;
     let body = read(request, limit).await?;
     if body.is_empty() {
         return Err(invalid("The body is the payload, and it is empty"));
     }
     let payload = Payload::try_from(body).map_err(|_| invalid("The payload must be UTF-8"))?;
+    let publication = named.publication(payload);
     let published =
-        service.backplane.publish(user, payload).await.map_err(|error| failed(&service, &error, 1))?;
+        service.backplane.publish(user, publication).await.map_err(|error| failed(&service, &error, 1))?;
     Ok((StatusCode::ACCEPTED, Json(published)))
 }
 
@@ -53,14 +55,15 @@ struct Message<'a> {
     data: &'a RawValue,
 }
 
-/// `POST /v1/messages`: up to 1,000 messages, all or nothing.
+/// `POST /v1/messages`: up to 1,000 messages, all or nothing. The headers hold for each of them.
 pub(super) async fn batch(
     State(service): State<Arc<Service>>,
     request: Request,
 ) -> Result<(StatusCode, Json<Vec<Published>>), ServiceError> {
     authorize(&service, request.headers())?;
+    let named = Named::read(request.headers())?;
     let body = read(request, MAX_BATCH_BYTES).await?;
-    let messages = parse(&body, service.config.session.max_message_bytes)?;
+    let messages = parse(&body, &named, service.config.session.max_message_bytes)?;
     let count = messages.len();
     let published =
         service.backplane.publish_all(messages).await.map_err(|error| failed(&service, &error, count))?;
@@ -68,7 +71,7 @@ pub(super) async fn batch(
 }
 
 /// Reads and checks the whole list before anything of it is published.
-fn parse(body: &[u8], limit: usize) -> Result<Vec<(UserId, Payload)>, ServiceError> {
+fn parse(body: &[u8], named: &Named, limit: usize) -> Result<Vec<(UserId, Publication)>, ServiceError> {
     const SHAPE: &str = r#"The body must be a JSON list of {"user_id": "…", "data": …}"#;
     let body = std::str::from_utf8(body).map_err(|_| invalid("The body must be UTF-8"))?;
     let messages: Vec<Message<'_>> = serde_json::from_str(body).map_err(|error| {
@@ -92,9 +95,40 @@ fn parse(body: &[u8], limit: usize) -> Result<Vec<(UserId, Payload)>, ServiceErr
         if data.len() > limit {
             return Err(too_large(limit).with_detail("index", index));
         }
-        Ok((user, Payload::from(data)))
+        Ok((user, named.of_index(index).publication(Payload::from(data))))
     });
     checked.collect()
+}
+
+/// What the headers say about what is published.
+#[derive(Default)]
+struct Named {
+    idempotency_key: Option<IdempotencyKey>,
+    traceparent: Option<Traceparent>,
+}
+
+impl Named {
+    fn read(headers: &HeaderMap) -> Result<Self, ServiceError> {
+        let mut keys = headers.get_all("idempotency-key").iter();
+        let key = keys.next().map(|key| IdempotencyKey::new(key.as_bytes())).transpose();
+        let idempotency_key = key.map_err(|error| invalid(error.to_string()))?;
+        if keys.next().is_some() {
+            return Err(invalid("Idempotency-Key must be given once"));
+        }
+        // The standard says to go on without a trace that cannot be read.
+        let traceparent = headers.get("traceparent").and_then(|value| value.to_str().ok());
+        Ok(Self { idempotency_key, traceparent: traceparent.and_then(Traceparent::parse) })
+    }
+
+    /// The same for one message of a batch.
+    fn of_index(&self, index: usize) -> Self {
+        let idempotency_key = self.idempotency_key.as_ref().map(|key| key.of_index(index));
+        Self { idempotency_key, traceparent: self.traceparent.clone() }
+    }
+
+    fn publication(self, payload: Payload) -> Publication {
+        Publication { payload, idempotency_key: self.idempotency_key, traceparent: self.traceparent }
+    }
 }
 
 fn authorize(service: &Service, headers: &HeaderMap) -> Result<(), ServiceError> {
@@ -173,7 +207,9 @@ mod tests {
     use super::*;
 
     fn status(body: &str) -> Result<usize, u16> {
-        parse(body.as_bytes(), 32).map(|messages| messages.len()).map_err(|error| error.status().as_u16())
+        parse(body.as_bytes(), &Named::default(), 32)
+            .map(|messages| messages.len())
+            .map_err(|error| error.status().as_u16())
     }
 
     #[test]
@@ -199,8 +235,8 @@ mod tests {
     #[test]
     fn data_is_published_as_it_was_written() {
         let body = r#"[{"user_id":"gr\u00f6\u00dfe\n","data": {"b" : 1.0,  "a":"\u00e9"} }]"#;
-        let messages = parse(body.as_bytes(), 64).expect("valid");
+        let messages = parse(body.as_bytes(), &Named::default(), 64).expect("valid");
         assert_eq!(messages[0].0.as_str(), "größe\n");
-        assert_eq!(messages[0].1.as_str(), r#"{"b" : 1.0,  "a":"\u00e9"}"#);
+        assert_eq!(messages[0].1.payload.as_str(), r#"{"b" : 1.0,  "a":"\u00e9"}"#);
     }
 }

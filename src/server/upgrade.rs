@@ -1,5 +1,6 @@
 //! `GET /ws`: from a request to a session, or to the reason why not.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -7,7 +8,7 @@ use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use hyper::upgrade::OnUpgrade;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
 use super::Service;
 use super::accept::Peer;
@@ -16,16 +17,18 @@ use super::guest::{self, Guest};
 use super::handshake::Handshake;
 use super::origin;
 use super::refusal::retry_after;
+use super::v1;
 use crate::auth::{self, Identity, TokenError};
 use crate::backplane::BackplaneError;
 use crate::drain::Phase;
 use crate::hub::{Connection, UserLimit};
 use crate::metrics::TokenResult;
+use crate::protocol::frame::V1_PROTOCOL;
 use crate::protocol::{CorrelationId, ErrorCode, ServiceError};
-use crate::session::expiry;
+use crate::session::{Outbox, expiry};
 use crate::telemetry::events;
 
-/// How long an upgrade waits for its user's channel to be confirmed. A healthy Redis takes a millisecond; a client
+/// How long an upgrade waits for its user's channels to be confirmed and for its history. A healthy Redis takes a millisecond; a client
 /// waits this long for an answer without giving up.
 const SUBSCRIBE_WAIT: Duration = Duration::from_secs(5);
 
@@ -45,7 +48,15 @@ pub(super) async fn connect(
     let verified = presented.token.and_then(|token| service.verifier.verify(token.expose()));
     service.metrics.jwt_validation.of(token_result(&verified)).inc();
     let admitted = match verified {
-        Ok(identity) => admit(&service, identity, address, correlation_id, place).await,
+        Ok(identity) => {
+            let talk = match presented.subprotocol {
+                Some(V1_PROTOCOL) => {
+                    Talk::V1 { last_event_id: v1::last_event_id(request.uri().query(), request.headers()) }
+                }
+                _ => Talk::Plain,
+            };
+            admit(&service, identity, Visit { address, correlation_id, place, talk }).await
+        }
         Err(error) => Err(Refused::Tell(error.into(), place)),
     };
     match admitted {
@@ -67,6 +78,20 @@ pub(super) async fn connect(
     }
 }
 
+/// What an upgrade brings, besides its token.
+struct Visit {
+    address: IpAddr,
+    correlation_id: CorrelationId,
+    place: Place,
+    talk: Talk,
+}
+
+/// Which way of talking the client chose.
+enum Talk {
+    Plain,
+    V1 { last_event_id: Option<String> },
+}
+
 /// How a request with a good handshake is refused.
 enum Refused {
     /// By a close frame, so that a browser can see why; or by its HTTP status where `REJECT_WITH` is `http`.
@@ -76,45 +101,65 @@ enum Refused {
 }
 
 /// Origin, drain and room: what is refused before the token is looked at.
-fn enter(service: &Service, request: &Request, address: std::net::IpAddr) -> Result<Place, ServiceError> {
+fn enter(service: &Service, request: &Request, address: IpAddr) -> Result<Place, ServiceError> {
     let config = &service.config;
     origin::check(&config.server.allowed_origins, config.environment, request.headers())?;
     open_for_upgrades(service)?;
     service.admission.enter(address)
 }
 
-/// Waits until the user's channel is subscribed, then registers the connection, before its 101: what is published from
-/// that on is not missed. In this order, for an upgrade that fails for want of Redis must not evict anybody.
-async fn admit(
-    service: &Arc<Service>,
-    identity: Identity,
-    address: std::net::IpAddr,
-    correlation_id: CorrelationId,
-    place: Place,
-) -> Result<Guest, Refused> {
-    let subscription = match timeout(SUBSCRIBE_WAIT, service.backplane.subscribe(identity.user.clone())).await
-    {
-        Ok(subscribed) => subscribed,
-        Err(_) => Err(BackplaneError::Timeout),
-    };
-    let subscription = subscription.map_err(|error| {
-        let refusal =
-            unavailable("subscribe", "The backplane does not answer").with_detail("reason", error.label());
-        Refused::Answer(refusal)
-    })?;
+/// Waits until the user's channels are subscribed, then registers the connection, then reads what its client missed, all
+/// before its 101: what is published from that on is not missed. An older connection makes room at the very end, for an
+/// upgrade that fails for want of Redis must not evict anybody.
+async fn admit(service: &Arc<Service>, identity: Identity, visit: Visit) -> Result<Guest, Refused> {
+    let Visit { address, correlation_id, place, talk } = visit;
+    let deadline = Instant::now() + SUBSCRIBE_WAIT;
+    let subscription = match timeout_at(deadline, service.backplane.subscribe(identity.user.clone())).await {
+        Ok(subscribed) => subscribed.map_err(|error| silent("subscribe", error.label())),
+        Err(_) => Err(silent("subscribe", BackplaneError::Timeout.label())),
+    }?;
     // The wait may have outlasted the lame duck.
     open_for_upgrades(service).map_err(Refused::Answer)?;
     let limits = &service.config.limits;
     let limit = UserLimit { connections: limits.per_user, policy: limits.per_user_policy };
-    let expires_at = expires_at(service, &identity);
-    match service.hub.register(identity.user, Connection::new(address), limit) {
-        Ok(registration) => Ok(Guest { registration, subscription, place, expires_at, correlation_id }),
+    let expires_at = expires_at(service.config.auth.leeway, &identity);
+    let outbox = match talk {
+        Talk::V1 { .. } if service.history.is_some() => Outbox::resuming(),
+        Talk::V1 { .. } | Talk::Plain => Outbox::default(),
+    };
+    let registration = match service.hub.register(identity.user, Connection::new(address, outbox), limit) {
+        Ok(registration) => registration,
         Err(error) => {
             let refusal = ServiceError::new(ErrorCode::QuotaExceeded, "connect", "Too many connections")
                 .with_detail("limit", error.limit);
-            Err(Refused::Tell(refusal, place))
+            return Err(Refused::Tell(refusal, place));
         }
+    };
+    // A cut between the subscription and the registration would go unnoticed by this connection alone.
+    if !service.backplane.unbroken(&subscription) {
+        return Err(silent("subscribe", BackplaneError::Unavailable.label()));
     }
+    let v1 = match talk {
+        Talk::Plain => None,
+        Talk::V1 { last_event_id } => {
+            match timeout_at(deadline, v1::begin(service, &registration, last_event_id.as_deref())).await {
+                Ok(Ok(v1)) => Some(v1),
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, "history cannot be read for an upgrade");
+                    return Err(silent("resume", BackplaneError::Unavailable.label()));
+                }
+                Err(_) => return Err(silent("resume", BackplaneError::Timeout.label())),
+            }
+        }
+    };
+    service.hub.make_room(registration.user(), limit);
+    Ok(Guest { registration, subscription, place, expires_at, correlation_id, v1 })
+}
+
+/// The refusal of an upgrade for which the backplane had no answer.
+fn silent(operation: &'static str, reason: &'static str) -> Refused {
+    let refusal = unavailable(operation, "The backplane does not answer").with_detail("reason", reason);
+    Refused::Answer(refusal)
 }
 
 /// Refuses upgrades once the drain closes connections.
@@ -130,9 +175,9 @@ fn unavailable(operation: &'static str, message: &'static str) -> ServiceError {
 }
 
 /// The end of the token on tokio's clock, with the leeway that its verification had too.
-fn expires_at(service: &Service, identity: &Identity) -> Instant {
+pub(super) fn expires_at(leeway: Duration, identity: &Identity) -> Instant {
     let remaining = identity.expires_at.duration_since(SystemTime::now()).unwrap_or_default();
-    expiry(remaining + service.config.auth.leeway, Instant::now())
+    expiry(remaining + leeway, Instant::now())
 }
 
 /// Upgrades only to close with the reason. Holds its place meanwhile, so strangers cannot pile up here.
@@ -153,7 +198,7 @@ fn tell(
     });
 }
 
-fn token_result(verified: &Result<Identity, TokenError>) -> TokenResult {
+pub(super) fn token_result(verified: &Result<Identity, TokenError>) -> TokenResult {
     match verified {
         Ok(_) => TokenResult::Success,
         Err(TokenError::Expired) => TokenResult::Expired,

@@ -8,11 +8,20 @@ use tokio::time::timeout;
 
 use super::outbox::{Outbox, Wanted};
 use super::transport::{Incoming, Outgoing, Transport};
-use crate::protocol::{Close, CorrelationId};
+use crate::protocol::{Close, CorrelationId, Reconnect, frame};
 
 /// How long the close frame's way out and the peer's answer are waited for. Leaving earlier lets the kernel reset the
 /// connection, and the peer never learns the code; longer only keeps the place of a peer that is gone.
 pub const CLOSE_WAIT: Duration = Duration::from_secs(5);
+
+/// Tells a client in v1 mode when to come back; the close frame that follows flushes it.
+pub(super) fn invite<T: Transport>(transport: &mut T, invitation: Option<Reconnect>) {
+    if let Some(Reconnect { after, reason }) = invitation {
+        let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+        // What cannot be sent now cannot be closed either: the next step finds out.
+        let _ = transport.start_send(Outgoing::Text(frame::reconnect(after_ms, reason).into()));
+    }
+}
 
 /// Sends the close frame and waits for the peer's, at most [`CLOSE_WAIT`]; or until the outbox is aborted.
 pub async fn close<T: Transport>(

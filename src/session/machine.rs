@@ -26,6 +26,8 @@ pub struct Machine {
     /// Until when what is queued may still be written, once the connection is to close.
     close_by: Option<Instant>,
     bucket: TokenBucket,
+    /// Texts are frames of v1 mode.
+    v1: bool,
 }
 
 /// What the session is to do.
@@ -35,6 +37,8 @@ pub enum Action {
     Nothing,
     /// Queue this text of the service's own.
     Reply(String),
+    /// Do what this frame of v1 mode says.
+    Read(Payload),
     /// Send a ping.
     Ping,
     /// Write what is queued.
@@ -62,7 +66,19 @@ impl Machine {
             linger_until: None,
             close_by: None,
             bucket: TokenBucket::full(burst(config), now),
+            v1: false,
         }
+    }
+
+    /// The same in v1 mode.
+    #[must_use]
+    pub fn v1(self) -> Self {
+        Self { v1: true, ..self }
+    }
+
+    /// A fresh token was shown: the connection ends with it, sooner or later than before.
+    pub fn renewed(&mut self, expires_at: Instant) {
+        self.expires_at = expires_at;
     }
 
     /// When [`Machine::on_deadline`] wants to be called.
@@ -89,6 +105,7 @@ impl Machine {
             return Action::Close(Close::of(ErrorCode::RateLimit, "Sends too many messages"));
         }
         match frame {
+            Incoming::Text(text) if self.v1 => Action::Read(text),
             Incoming::Text(text) if config.echo => Action::Reply(echo(&text)),
             Incoming::Binary => Action::Close(Close::of(ErrorCode::Validation, "Binary is not supported")),
             Incoming::Text(_) | Incoming::Ping | Incoming::Pong | Incoming::Close => Action::Nothing,
@@ -118,6 +135,9 @@ impl Machine {
         closing: bool,
         now: Instant,
     ) -> Action {
+        if waiting == 0 && !closing {
+            return Action::Nothing;
+        }
         if closing {
             self.close_by.get_or_insert(now + CLOSE_WAIT);
             return Action::Write;

@@ -4,6 +4,7 @@ use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
 
+use super::hold::{Follow, Hold};
 use crate::config::{OutboxConfig, OverflowPolicy};
 use crate::metrics::{FailedMessage, Metrics};
 use crate::protocol::{Close, CloseCode, Envelope, ErrorCode};
@@ -12,16 +13,22 @@ use crate::protocol::{Close, CloseCode, Envelope, ErrorCode};
 ///
 /// Nothing is allocated before the first message, and the queue's memory is given back when it runs empty, for most
 /// connections are idle most of the time. Closing from outside goes the same way, so a session waits on one thing.
+///
+/// The outbox of a connection that resumes holds messages with history back while the connection catches up: what has
+/// no room then, or was missed by the link, is read again.
 #[derive(Debug, Default)]
 pub struct Outbox {
     state: Mutex<State>,
+    /// What is lost here is found in history.
+    resumes: bool,
 }
 
 #[derive(Debug, Default)]
 struct State {
     queue: VecDeque<Arc<Envelope>>,
-    /// Payload bytes in `queue`.
+    /// Payload bytes in `queue` and in `hold`.
     bytes: usize,
+    hold: Option<Box<Hold>>,
     close: Option<Box<Close>>,
     aborted: bool,
     waker: Option<Waker>,
@@ -32,12 +39,12 @@ struct State {
 pub enum Push {
     /// It waits to be written.
     Queued,
-    /// It waits, and this many older ones were dropped for it: that many messages, that many bytes.
+    /// It is held back until the connection has caught up, or is read again then.
+    Held,
+    /// So many older ones were dropped for it.
     DroppedOldest {
         /// Messages that were dropped; the new one itself where it alone is larger than the bound.
         messages: usize,
-        /// Their bytes that were in the queue.
-        bytes: usize,
         /// Whether the new message is in the queue.
         queued: bool,
     },
@@ -45,73 +52,64 @@ pub enum Push {
     Overflow {
         /// Messages lost with it, the new one included.
         messages: usize,
-        /// Their bytes that were in the queue.
-        bytes: usize,
     },
     /// The connection is closing already.
     Closed,
 }
 
 impl Outbox {
+    /// The outbox of a connection that resumes. It holds back until its session has caught up.
+    #[must_use]
+    pub fn resuming() -> Self {
+        let state = State { hold: Some(Box::new(Hold::reading())), ..State::default() };
+        Self { state: Mutex::new(state), resumes: true }
+    }
+
+    /// Whether the connection resumes.
+    #[must_use]
+    pub fn resumes(&self) -> bool {
+        self.resumes
+    }
+
     /// Queues a message, or applies the overflow policy, and counts what happened.
     pub fn offer(&self, envelope: &Arc<Envelope>, bounds: &OutboxConfig, metrics: &Metrics) -> Push {
-        let push = self.push(envelope, bounds);
-        let (messages, bytes, why) = match push {
-            Push::Queued => {
-                metrics.outbox_bytes.add(signed(envelope.len()));
-                return push;
-            }
-            Push::Closed => return push,
-            Push::DroppedOldest { messages, bytes, queued } => {
-                metrics.outbox_bytes.add(if queued { signed(envelope.len()) } else { 0 });
-                (messages, bytes, FailedMessage::DroppedOldest)
-            }
-            Push::Overflow { messages, bytes } => (messages, bytes, FailedMessage::OutboxFull),
+        let mut state = self.state.lock();
+        let before = state.bytes;
+        let push = state.push(envelope, bounds, self.resumes);
+        let change = signed(state.bytes) - signed(before);
+        let waker = if push == Push::Closed { None } else { state.waker.take() };
+        drop(state);
+        wake(waker);
+        metrics.outbox_bytes.add(change);
+        let (messages, why) = match push {
+            Push::Queued | Push::Held | Push::Closed => return push,
+            Push::DroppedOldest { messages, .. } => (messages, FailedMessage::DroppedOldest),
+            Push::Overflow { messages } => (messages, FailedMessage::OutboxFull),
         };
-        metrics.outbox_bytes.sub(signed(bytes));
         metrics.messages_failed.of(why).inc_by(messages as u64);
         push
     }
 
-    fn push(&self, envelope: &Arc<Envelope>, bounds: &OutboxConfig) -> Push {
+    /// The link is cut: what comes later may not follow on what came before, so a connection that resumes holds back.
+    pub fn cut(&self, metrics: &Metrics) {
+        if !self.resumes {
+            return;
+        }
         let mut state = self.state.lock();
-        if state.close.is_some() || state.aborted {
-            return Push::Closed;
-        }
-        let mut dropped = (0, 0);
-        while !state.has_room(envelope.len(), bounds) {
-            match bounds.policy {
-                OverflowPolicy::Close => {
-                    let (messages, bytes) = state.clear();
-                    let close =
-                        Close::with_code(CloseCode::SlowConsumer, ErrorCode::Connection, "Reads too slowly");
-                    state.close = Some(Box::new(close));
-                    let waker = state.waker.take();
-                    drop(state);
-                    wake(waker);
-                    return Push::Overflow { messages: messages + 1, bytes };
-                }
-                OverflowPolicy::DropOldest => match state.pop() {
-                    Some(oldest) => dropped = (dropped.0 + 1, dropped.1 + oldest.len()),
-                    None => {
-                        return Push::DroppedOldest {
-                            messages: dropped.0 + 1,
-                            bytes: dropped.1,
-                            queued: false,
-                        };
-                    }
-                },
-            }
-        }
-        state.bytes += envelope.len();
-        state.queue.push_back(Arc::clone(envelope));
+        let freed = state.hold.get_or_insert_default().cut();
+        state.bytes -= freed;
+        drop(state);
+        metrics.outbox_bytes.sub(signed(freed));
+    }
+
+    /// The link is there again: a connection that held back reads what it missed.
+    pub fn restored(&self) {
+        let mut state = self.state.lock();
+        let Some(hold) = &mut state.hold else { return };
+        hold.restored();
         let waker = state.waker.take();
         drop(state);
         wake(waker);
-        match dropped {
-            (0, _) => Push::Queued,
-            (messages, bytes) => Push::DroppedOldest { messages, bytes, queued: true },
-        }
     }
 
     /// Ends the connection once what is queued was written. The first reason stays.
@@ -137,19 +135,41 @@ impl Outbox {
     pub(super) fn poll(&self, wanted: Wanted, cx: &Context<'_>) -> Poll<Waiting> {
         let mut state = self.state.lock();
         let closing = state.close.is_some();
+        // What is queued is older than what will be read, so it goes first.
+        let behind = state.queue.is_empty() && state.hold.as_ref().is_some_and(|hold| hold.is_due());
         let ready = match wanted {
-            Wanted::Messages(count) => state.queue.len() >= count || closing,
+            Wanted::Messages(count) => state.queue.len() >= count || closing || behind,
             Wanted::Close => closing,
             Wanted::Abort => state.aborted,
         };
         if ready {
-            return Poll::Ready(Waiting { messages: state.queue.len(), closing });
+            return Poll::Ready(Waiting { messages: state.queue.len(), closing, behind });
         }
         match &mut state.waker {
             Some(waker) => waker.clone_from(cx.waker()),
             None => state.waker = Some(cx.waker().clone()),
         }
         Poll::Pending
+    }
+
+    /// The session begins to read from history.
+    pub(super) fn begin_read(&self) {
+        if let Some(hold) = &mut self.state.lock().hold {
+            hold.begin_read();
+        }
+    }
+
+    /// The session has read all there was: what was held back meanwhile follows, if that is all that came.
+    pub(super) fn follow(&self) -> Follow {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        let Some(hold) = &mut state.hold else { return Follow::Live };
+        let follow = hold.follow();
+        if follow == Follow::Live {
+            state.queue.append(&mut hold.kept);
+            state.hold = None;
+        }
+        follow
     }
 
     /// The next message to write.
@@ -173,7 +193,8 @@ impl Outbox {
     pub(super) fn shut(&self, metrics: &Metrics) {
         let mut state = self.state.lock();
         state.close.get_or_insert_with(|| Box::new(Close::normal()));
-        let (messages, bytes) = state.clear();
+        let bytes = state.bytes;
+        let messages = state.clear(self.resumes);
         drop(state);
         metrics.outbox_bytes.sub(signed(bytes));
         metrics.messages_failed.of(FailedMessage::ConnectionLost).inc_by(messages as u64);
@@ -183,7 +204,7 @@ impl Outbox {
 /// What a session waits for in its outbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wanted {
-    /// So many messages, or a reason to close.
+    /// So many messages, a reason to close, or to read from history.
     Messages(usize),
     /// A reason to close: the socket takes no messages at the moment.
     Close,
@@ -196,11 +217,86 @@ pub(super) enum Wanted {
 pub(super) struct Waiting {
     pub(super) messages: usize,
     pub(super) closing: bool,
+    /// Messages were missed: they are to be read from history.
+    pub(super) behind: bool,
 }
 
 impl State {
+    fn push(&mut self, envelope: &Arc<Envelope>, bounds: &OutboxConfig, resumes: bool) -> Push {
+        if self.close.is_some() || self.aborted {
+            return Push::Closed;
+        }
+        let in_history = resumes && envelope.id().is_some();
+        if !self.has_room(envelope.len(), bounds)
+            && let Some(hold) = &mut self.hold
+        {
+            self.bytes -= hold.miss();
+        }
+        if let Some(hold) = &mut self.hold
+            && in_history
+        {
+            if self.queue.len() + hold.kept.len() < bounds.messages
+                && self.bytes + envelope.len() <= bounds.bytes
+            {
+                self.bytes += envelope.len();
+                hold.kept.push_back(Arc::clone(envelope));
+            } else {
+                hold.miss();
+            }
+            return Push::Held;
+        }
+        if !self.has_room(envelope.len(), bounds) {
+            match bounds.policy {
+                OverflowPolicy::Close => return self.overflow(resumes),
+                OverflowPolicy::DropOldest if resumes => {
+                    self.fall_behind();
+                    if in_history {
+                        return Push::Held;
+                    }
+                }
+                OverflowPolicy::DropOldest => {}
+            }
+        }
+        let mut dropped = 0;
+        while !self.has_room(envelope.len(), bounds) {
+            dropped += 1;
+            if self.pop().is_none() {
+                return Push::DroppedOldest { messages: dropped, queued: false };
+            }
+        }
+        self.bytes += envelope.len();
+        self.queue.push_back(Arc::clone(envelope));
+        if dropped == 0 { Push::Queued } else { Push::DroppedOldest { messages: dropped, queued: true } }
+    }
+
+    fn overflow(&mut self, resumes: bool) -> Push {
+        let messages = self.clear(resumes);
+        let close = Close::with_code(CloseCode::SlowConsumer, ErrorCode::Connection, "Reads too slowly");
+        self.close = Some(Box::new(close));
+        Push::Overflow { messages: messages + 1 }
+    }
+
+    /// Nothing is lost for a connection that resumes: what is in history leaves the queue, and is read again.
+    fn fall_behind(&mut self) {
+        let mut freed = 0;
+        self.queue.retain(|envelope| {
+            let stays = envelope.id().is_none();
+            freed += if stays { 0 } else { envelope.len() };
+            stays
+        });
+        self.bytes -= freed;
+        match &mut self.hold {
+            // On a cut link it has to wait for its turn.
+            Some(hold) => {
+                hold.miss();
+            }
+            None => self.hold = Some(Box::new(Hold::due())),
+        }
+    }
+
     fn has_room(&self, bytes: usize, bounds: &OutboxConfig) -> bool {
-        self.queue.len() < bounds.messages && self.bytes + bytes <= bounds.bytes
+        let held = self.hold.as_ref().map_or(0, |hold| hold.kept.len());
+        self.queue.len() + held < bounds.messages && self.bytes + bytes <= bounds.bytes
     }
 
     fn pop(&mut self) -> Option<Arc<Envelope>> {
@@ -209,10 +305,13 @@ impl State {
         Some(envelope)
     }
 
-    /// Forgets what waits: how many published messages, and how many bytes.
-    fn clear(&mut self) -> (usize, usize) {
+    /// Forgets what waits; returns how many published messages are lost by that.
+    fn clear(&mut self, resumes: bool) -> usize {
         let queue = std::mem::take(&mut self.queue);
-        (queue.iter().filter(|envelope| !envelope.own).count(), std::mem::take(&mut self.bytes))
+        self.hold = None;
+        self.bytes = 0;
+        let found_again = |envelope: &Envelope| resumes && envelope.id().is_some();
+        queue.iter().filter(|envelope| !envelope.is_own() && !found_again(envelope)).count()
     }
 }
 
@@ -229,96 +328,5 @@ fn wake(waker: Option<Waker>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn envelope(bytes: usize) -> Arc<Envelope> {
-        Envelope::new(vec![b'x'; bytes], usize::MAX).expect("ASCII")
-    }
-
-    fn bounds(bytes: usize, messages: usize, policy: OverflowPolicy) -> OutboxConfig {
-        OutboxConfig { bytes, messages, policy }
-    }
-
-    #[test]
-    fn policy_close_empties_the_queue_and_names_the_reason() {
-        let outbox = Outbox::default();
-        let bounds = bounds(10, 10, OverflowPolicy::Close);
-        assert_eq!(outbox.push(&envelope(6), &bounds), Push::Queued);
-        assert_eq!(outbox.push(&envelope(5), &bounds), Push::Overflow { messages: 2, bytes: 6 });
-        assert_eq!(outbox.push(&envelope(1), &bounds), Push::Closed);
-        assert_eq!(outbox.take_close(false).map(|close| close.code), Some(CloseCode::SlowConsumer));
-        assert_eq!(outbox.pop(), None);
-    }
-
-    #[test]
-    fn policy_drop_oldest_keeps_the_newest_in_order() {
-        let outbox = Outbox::default();
-        let bounds = bounds(100, 2, OverflowPolicy::DropOldest);
-        assert_eq!(outbox.push(&envelope(1), &bounds), Push::Queued);
-        assert_eq!(outbox.push(&envelope(2), &bounds), Push::Queued);
-        assert_eq!(
-            outbox.push(&envelope(3), &bounds),
-            Push::DroppedOldest { messages: 1, bytes: 1, queued: true }
-        );
-        assert_eq!(outbox.pop().map(|e| e.len()), Some(2));
-        assert_eq!(outbox.pop().map(|e| e.len()), Some(3));
-    }
-
-    #[test]
-    fn a_close_waits_for_what_is_queued_and_an_abort_does_not() {
-        let outbox = Outbox::default();
-        let bounds = bounds(100, 10, OverflowPolicy::Close);
-        outbox.push(&envelope(1), &bounds);
-        outbox.close(Close::of(ErrorCode::ServiceUnavailable, "Server is draining"));
-        assert_eq!(outbox.take_close(false), None);
-        assert!(outbox.pop().is_some());
-        assert!(outbox.take_close(false).is_some());
-        outbox.close(Close::normal());
-        assert_eq!(outbox.take_close(false).and_then(|c| c.error), Some(ErrorCode::ServiceUnavailable));
-    }
-
-    #[test]
-    fn an_empty_queue_holds_no_memory() {
-        let outbox = Outbox::default();
-        let bounds = bounds(1_000, 1_000, OverflowPolicy::Close);
-        for _ in 0..100 {
-            outbox.push(&envelope(1), &bounds);
-        }
-        while outbox.pop().is_some() {}
-        assert_eq!(outbox.state.lock().queue.capacity(), 0);
-    }
-
-    proptest! {
-        #[test]
-        fn never_above_its_bounds_and_every_message_accounted_for(
-            sizes in prop::collection::vec(0usize..40, 0..60),
-            pops in prop::collection::vec(any::<bool>(), 60),
-            max_bytes in 0usize..120,
-            max_messages in 1usize..8,
-            drop_oldest in any::<bool>(),
-        ) {
-            let policy = if drop_oldest { OverflowPolicy::DropOldest } else { OverflowPolicy::Close };
-            let bounds = bounds(max_bytes, max_messages, policy);
-            let outbox = Outbox::default();
-            let (mut given, mut lost, mut written, mut refused) = (0, 0, 0, 0);
-            for (size, pop) in sizes.iter().zip(pops) {
-                given += 1;
-                match outbox.push(&envelope(*size), &bounds) {
-                    Push::Queued => {}
-                    Push::DroppedOldest { messages, .. } | Push::Overflow { messages, .. } => lost += messages,
-                    Push::Closed => refused += 1,
-                }
-                let state = outbox.state.lock();
-                prop_assert!(state.bytes <= max_bytes && state.queue.len() <= max_messages);
-                prop_assert_eq!(state.bytes, state.queue.iter().map(|e| e.len()).sum::<usize>());
-                drop(state);
-                if pop && outbox.pop().is_some() {
-                    written += 1;
-                }
-            }
-            prop_assert_eq!(given, lost + written + refused + outbox.state.lock().queue.len());
-        }
-    }
-}
+#[path = "outbox_tests.rs"]
+mod tests;

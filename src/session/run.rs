@@ -6,8 +6,10 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::closing;
 use super::machine::{Action, Machine};
-use super::outbox::{Outbox, Waiting, Wanted, signed};
+use super::outbox::{Outbox, Waiting, Wanted};
 use super::transport::{Incoming, Outgoing, Transport, TransportError};
+use super::v1::V1;
+use super::write::write_batch;
 use crate::config::SessionConfig;
 use crate::metrics::{ClosedWith, Metrics};
 use crate::protocol::{Close, CloseCode, CorrelationId, Envelope};
@@ -40,29 +42,47 @@ enum Event {
     Frame(Incoming),
     Failed(TransportError),
     Queued(Waiting),
+    /// What was read from history, or the hello, is to be written.
+    Backlog,
     Deadline,
 }
 
-/// Runs a connection until it ends, whoever ends it. Dropping the future
+/// Runs a connection until it ends, whoever ends it; with `v1` in that mode, else in the plain one. Dropping the future
 /// drops the connection without a close frame.
-pub async fn run<T: Transport>(transport: &mut T, mut machine: Machine, around: Surroundings<'_>) -> Ended {
+pub async fn run<T: Transport>(
+    transport: &mut T,
+    mut machine: Machine,
+    mut v1: Option<Box<V1>>,
+    around: Surroundings<'_>,
+) -> Ended {
     let config = around.config;
+    if let Some(v1) = v1.as_deref_mut() {
+        v1.begins(around.outbox);
+    }
     let mut timer = pin!(sleep_until(machine.deadline(config)));
     let mut wait = Wait { flushing: false, frame_last: false, closing: false, threshold: 1 };
     let ending = loop {
-        let event = poll_fn(|cx| wait.poll(transport, around.outbox, timer.as_mut(), cx)).await;
+        let event = poll_fn(|cx| wait.poll(transport, v1.as_deref_mut(), around, timer.as_mut(), cx)).await;
         wait.frame_last = matches!(event, Event::Frame(_));
         let action = match event {
             Event::Frame(frame) => machine.on_frame(config, frame, Instant::now()),
             Event::Failed(error) => Machine::on_error(error).map_or(Action::Lost, Action::Close),
             Event::Queued(waiting) => {
                 wait.closing = waiting.closing;
+                if let Some(v1) = v1.as_deref_mut() {
+                    v1.notices(waiting);
+                }
                 machine.on_queued(config, waiting.messages, waiting.closing, Instant::now())
             }
+            Event::Backlog => Action::Write,
             Event::Deadline => machine.on_deadline(config, Instant::now()),
         };
+        let action = match (action, v1.as_deref_mut()) {
+            (Action::Read(text), Some(v1)) => v1.hears(&text, around.correlation_id, &mut machine),
+            (action, _) => action,
+        };
         let done = match action {
-            Action::Nothing => None,
+            Action::Nothing | Action::Read(_) => None,
             Action::Reply(text) => {
                 around.outbox.offer(&Envelope::own(text), &config.outbox, around.metrics);
                 None
@@ -73,9 +93,11 @@ pub async fn run<T: Transport>(transport: &mut T, mut machine: Machine, around: 
             }
             Action::Write => {
                 wait.flushing = true;
-                let written = poll_fn(|cx| Poll::Ready(write_batch(transport, around, cx))).await;
+                let written =
+                    poll_fn(|cx| Poll::Ready(write_batch(transport, v1.as_deref_mut(), around, cx))).await;
                 machine.on_written();
                 match written {
+                    Ok(()) if v1.as_deref().is_some_and(V1::has_backlog) => None,
                     Ok(()) => around.outbox.take_close(false).map(Ending::Close),
                     Err(_) => Some(Ending::Lost),
                 }
@@ -98,6 +120,8 @@ pub async fn run<T: Transport>(transport: &mut T, mut machine: Machine, around: 
     around.outbox.shut(around.metrics);
     match ending {
         Ending::Close(close) => {
+            let invitation = v1.as_deref().and(close.reconnect);
+            closing::invite(transport, invitation);
             closing::close(transport, &close, around.correlation_id, Some(around.outbox)).await;
             Ended { with: ClosedWith::Code(close.code), close: Some(close) }
         }
@@ -131,13 +155,16 @@ impl Wait {
     fn poll<T: Transport>(
         &mut self,
         transport: &mut T,
-        outbox: &Outbox,
+        v1: Option<&mut V1>,
+        around: Surroundings<'_>,
         timer: Pin<&mut Sleep>,
         cx: &mut Context<'_>,
     ) -> Poll<Event> {
         if timer.poll(cx).is_ready() {
             return Poll::Ready(Event::Deadline);
         }
+        let outbox = around.outbox;
+        let backlog = v1.is_some_and(|v1| v1.poll_backlog(outbox, around.metrics, cx));
         if self.flushing {
             match transport.poll_flush(cx) {
                 Poll::Ready(Ok(())) => self.flushing = false,
@@ -146,7 +173,7 @@ impl Wait {
             }
         }
         if self.frame_last {
-            if let Poll::Ready(event) = self.poll_queue(outbox, cx) {
+            if let Poll::Ready(event) = self.poll_queue(backlog, outbox, cx) {
                 return Poll::Ready(event);
             }
             return Self::poll_frame(transport, cx);
@@ -154,17 +181,21 @@ impl Wait {
         if let Poll::Ready(event) = Self::poll_frame(transport, cx) {
             return Poll::Ready(event);
         }
-        self.poll_queue(outbox, cx)
+        self.poll_queue(backlog, outbox, cx)
     }
 
     /// A socket that takes no more is not given more: the queue's bound then shows who reads too slowly.
-    fn poll_queue(&self, outbox: &Outbox, cx: &Context<'_>) -> Poll<Event> {
+    fn poll_queue(&self, backlog: bool, outbox: &Outbox, cx: &Context<'_>) -> Poll<Event> {
         let wanted = match (self.flushing, self.closing) {
-            (false, _) => Wanted::Messages(self.threshold),
-            (true, false) => Wanted::Close,
-            (true, true) => Wanted::Abort,
+            (false, _) if !backlog => Wanted::Messages(self.threshold),
+            (_, false) => Wanted::Close,
+            (_, true) => Wanted::Abort,
         };
-        outbox.poll(wanted, cx).map(Event::Queued)
+        match outbox.poll(wanted, cx) {
+            Poll::Ready(waiting) if !(backlog && self.closing) => Poll::Ready(Event::Queued(waiting)),
+            _ if backlog && !self.flushing => Poll::Ready(Event::Backlog),
+            found => found.map(Event::Queued),
+        }
     }
 
     fn poll_frame<T: Transport>(transport: &mut T, cx: &mut Context<'_>) -> Poll<Event> {
@@ -173,31 +204,4 @@ impl Wait {
             Err(error) => Event::Failed(error),
         })
     }
-}
-
-/// Gives the transport as many queued messages as one flush may hold, or as the socket takes.
-fn write_batch<T: Transport>(
-    transport: &mut T,
-    around: Surroundings<'_>,
-    cx: &mut Context<'_>,
-) -> Result<(), TransportError> {
-    let mut sent = 0;
-    let mut bytes = 0;
-    let now = Instant::now();
-    for _ in 0..around.config.batch_max_messages {
-        match transport.poll_ready(cx) {
-            Poll::Pending => break,
-            Poll::Ready(ready) => ready?,
-        }
-        let Some(envelope) = around.outbox.pop() else { break };
-        bytes += envelope.len();
-        transport.start_send(Outgoing::Text(envelope.payload.clone()))?;
-        if !envelope.own {
-            sent += 1;
-            around.metrics.delivery_latency.observe((now - envelope.received).as_secs_f64());
-        }
-    }
-    around.metrics.outbox_bytes.sub(signed(bytes));
-    around.metrics.messages_sent.inc_by(sent);
-    Ok(())
 }

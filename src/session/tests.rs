@@ -35,7 +35,7 @@ fn start(config: SessionConfig) -> Session {
                 metrics: &metrics,
                 correlation_id: CorrelationId::random(),
             };
-            run(&mut transport, machine, around).await
+            run(&mut transport, machine, None, around).await
         }
     });
     Session { client, outbox, metrics, config, task }
@@ -43,7 +43,7 @@ fn start(config: SessionConfig) -> Session {
 
 impl Session {
     fn publish(&self, text: &str) -> Push {
-        let envelope = Envelope::new(text.into(), usize::MAX).expect("text");
+        let envelope = Envelope::new(text.to_owned(), usize::MAX).expect("text");
         self.outbox.offer(&envelope, &self.config.outbox, &self.metrics)
     }
 
@@ -254,7 +254,7 @@ async fn an_idle_session_is_small() {
         metrics: &metrics,
         correlation_id: CorrelationId::random(),
     };
-    let future = run(&mut transport, Machine::new(&config, now, now), around);
+    let future = run(&mut transport, Machine::new(&config, now, now), None, around);
     let size = size_of_val(&future);
     assert!(size <= 1024, "every connection holds this future: {size} bytes");
 }

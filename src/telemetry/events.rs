@@ -74,12 +74,17 @@ pub fn failed(error: &ServiceError, correlation_id: CorrelationId) {
 
 /// A published message cannot be sent to anybody.
 pub fn payload_dropped(metrics: &Metrics, error: PayloadError, bytes: usize) {
-    let why = match error {
-        PayloadError::NotUtf8 => FailedMessage::NotUtf8,
-        PayloadError::TooLarge { .. } => FailedMessage::TooLarge,
-    };
-    metrics.messages_failed.of(why).inc();
+    metrics.messages_failed.of(FailedMessage::from(error)).inc();
     warn!(error_type = error.label(), bytes, "published message dropped: {error}");
+}
+
+/// Something on a user's channel of messages is none of the service's making.
+pub fn record_malformed(metrics: &Metrics, bytes: usize) {
+    metrics.messages_failed.of(FailedMessage::Malformed).inc();
+    warn!(
+        bytes,
+        "dropped what is no record from a channel of messages: only the publish script may write there"
+    );
 }
 
 /// The backplane came or went.

@@ -26,6 +26,7 @@ def arguments():
     parser.add_argument("--serve", metavar="DIR", help="serve DIR on a port of its own, and open URL from there")
     parser.add_argument("--port", type=int, default=0, help="port for --serve; default: a free one")
     parser.add_argument("--wait-text", metavar="TEXT", help="wait until a message contains TEXT")
+    parser.add_argument("--shown", metavar="JSON", help="then wait until the messages are exactly this list of texts")
     parser.add_argument("--wait-state", metavar="STATE", default="open", help="data-state to wait for first (open)")
     parser.add_argument("--state-text", metavar="TEXT", help="wait until #state contains TEXT")
     parser.add_argument("--publish", metavar="PAYLOAD", help="type PAYLOAD into the form and press the button")
@@ -75,6 +76,10 @@ def drive(page, url, options, deadline):
         found = f"[...document.querySelectorAll('#messages li')].find((item) => item.textContent.includes({text}))"
         page.wait(f"Boolean({found})", f"a message with {text}", deadline)
         print(f"message: {page.evaluate(f'{found}.innerText')!r}", flush=True)
+    if options.shown is not None:
+        shown = "JSON.stringify([...document.querySelectorAll('#messages li')].map((item) => item.textContent))"
+        wanted = json.dumps(json.dumps(json.loads(options.shown), ensure_ascii=False, separators=(",", ":")))
+        page.wait(f"{shown} === {wanted}", f"exactly {options.shown}", deadline)
 
 
 def report(page):

@@ -17,6 +17,7 @@ CANNOT_WORK = {
     "both budgets": ({"podDisruptionBudget": {"maxUnavailable": 1, "minAvailable": 1}}, ["maxUnavailable", "minAvailable", "remove one"]),
     "a budget that blocks nodes": ({"podDisruptionBudget": {"minAvailable": 2}}, ["minAvailable (2)", "no node could ever be drained"]),
     "two Redis": ({"redis": {"url": "redis://r", "existingSecret": "r"}}, ["redis.url", "redis.existingSecret", "remove one"]),
+    "a brace with history": ({"settings": {"websocket_channel_prefix": "{ws}:"}}, ["websocket_channel_prefix is {ws}:", "history_size to 0"]),
     "two keys": ({"jwt": {"existingSecret": "a", "secret": "s" * 32}}, ["jwt.existingSecret", "remove one"]),
     "previous key of nothing": ({"jwt": {"existingSecretPreviousKey": "a"}}, ["jwt.existingSecret,", "give it"]),
     "short key": ({"jwt": {"secret": "short"}}, ["5 bytes", "openssl rand -hex 32"]),

@@ -353,5 +353,6 @@ async fn the_script_publishes_each_message_once_whatever_redis_forgets() {
     let expected = json!({ "lost": 0, "twice": 0, "repeated": 0, "unaccepted": 0, "lossless": true });
     assert_fields(&last, &expected);
     assert!(last["publish_retries"].as_u64() > Some(0), "{last}");
-    assert_eq!(redis.run::<u64>("XLEN", &[b"{ws:u0}:history"]).await, 20);
+    // Redis trims whole blocks.
+    assert!((20..=120).contains(&redis.run::<u64>("XLEN", &[b"{ws:u0}:history"]).await));
 }

@@ -3,6 +3,7 @@
 use crate::support::client::Client;
 use crate::support::daemon::Daemon;
 use crate::support::program::{Program, python, repository};
+use crate::support::redis::RedisServer;
 use crate::support::service::{Service, token};
 use crate::support::{Bound, eventually};
 
@@ -19,7 +20,7 @@ fn page(arguments: &[&str]) -> Program {
 /// The example, served from an origin of its own, as the user `ann`.
 fn example(service: &Service, token: &str, arguments: &[&str]) -> Program {
     let folder = repository().join("examples/clients").display().to_string();
-    let address = format!("browser.html#url={}&token={token}&count=2", service.url(""));
+    let address = format!("browser.html#url={}&token={token}&count=4", service.url(""));
     page(&[&["--serve", &folder, &address], arguments].concat())
 }
 
@@ -43,18 +44,36 @@ async fn the_development_page_connects_publishes_and_shows_what_arrives() {
     assert_done(page(&[&url, "--publish", payload, "--state-text", "demo", "--wait-text", payload])).await;
 }
 
+/// Before a restart, over it, and over one after which history has lost the newest message.
 #[tokio::test]
-async fn the_example_stays_connected_over_a_restart() {
-    let mut service = Service::start(&[("ALLOWED_ORIGINS", "*")]).await;
+async fn the_example_resumes_and_sees_a_gap() {
+    let redis = RedisServer::start().await;
+    let start = async |port: &str| {
+        let settings = [("ALLOWED_ORIGINS", "*"), ("DRAIN_SPREAD_SECONDS", "1"), ("PORT", port)];
+        Service::start_on(&redis.url(), &settings).await
+    };
+    let publish = async |service: &Service, text| {
+        let answer = service.publish("ann", text).await;
+        answer.json()["id"].as_str().expect("an id").to_owned()
+    };
+    let other = start("0").await;
+    let mut service = start("0").await;
     let port = service.public().port().to_string();
-    let mut browser = example(&service, &token("ann"), &["--wait-text", "after"]);
+    let shown = r#"["before", "missed", "after", "Something is missing here.", "more"]"#;
+    let mut browser = example(&service, &token("ann"), &["--wait-text", "after", "--shown", shown]);
     browser.says("state: open", BROWSER).await;
-    until_connected(&service).await;
-    assert_eq!(service.publish("ann", "before").await.status, 202);
+    publish(&other, "before").await;
     service.replace().await;
-    service = Service::start(&[("ALLOWED_ORIGINS", "*"), ("PORT", &port)]).await;
+    publish(&other, "missed").await;
+    service = start(&port).await;
     until_connected(&service).await;
-    assert_eq!(service.publish("ann", "after").await.status, 202);
+    let lost = publish(&other, "after").await;
+    browser.says("message: 'after'", BROWSER).await;
+    service.replace().await;
+    let deleted: u64 = redis.run("XDEL", &[b"{ws:ann}:history", lost.as_bytes()]).await;
+    assert_eq!(deleted, 1);
+    publish(&other, "more").await;
+    let _service = start(&port).await;
     assert_done(browser).await;
 }
 

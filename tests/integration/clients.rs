@@ -10,7 +10,7 @@ use crate::support::service::{Service, token};
 use crate::support::{Bound, LOCAL, eventually};
 
 /// The examples wait at random up to 2 s before the second attempt and up to 4 s before the third.
-const RECONNECT: Bound = Bound {
+pub(crate) const RECONNECT: Bound = Bound {
     limit: std::time::Duration::from_secs(40),
     reason: "three attempts with waits of up to 2, 4 and 8 s, on a machine busy with other tests",
 };
@@ -29,7 +29,7 @@ fn node_mjs(url: &str, arguments: &[&str]) -> Command {
 }
 
 type Example = fn(&str, &[&str]) -> Command;
-const EXAMPLES: [Example; 2] = [client_py, node_mjs];
+pub(crate) const EXAMPLES: [Example; 2] = [client_py, node_mjs];
 
 /// Publishes as a back end's shell would; the payload through standard input, byte for byte.
 fn redis_cli_publish(redis: &RedisServer, channel: &str, payload: &[u8]) -> String {
@@ -46,7 +46,7 @@ fn redis_cli_publish(redis: &RedisServer, channel: &str, payload: &[u8]) -> Stri
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
-async fn until_connected(service: &Service, connections: i64) {
+pub(crate) async fn until_connected(service: &Service, connections: i64) {
     eventually("the client is connected", RECONNECT, async || {
         service.metrics.active_connections.get() == connections
     })
@@ -85,29 +85,33 @@ async fn python_receives_the_bytes_that_redis_cli_sent() {
 async fn the_examples_print_what_arrives_and_leave_after_the_count() {
     let service = Service::start(&[]).await;
     for (number, example) in EXAMPLES.into_iter().enumerate() {
-        let user = format!("user-{number}");
-        let mut client =
-            Program::start(&mut example(&service.url(""), &["--token", &token(&user), "--count", "2"]));
-        client.notes("open", LOCAL).await;
-        service.publish(&user, r#"{"größe":1}"#).await;
-        service.publish(&user, "two").await;
-        assert_eq!(client.exit_code().await, Some(0), "{}", client.text());
-        assert_eq!(client.out(), [r#"{"größe":1}"#, "two"]);
+        for mode in [&["--plain"] as &[&str], &[]] {
+            let user = format!("user-{number}");
+            let token = token(&user);
+            let arguments = [&["--token", &token, "--count", "2"], mode].concat();
+            let mut client = Program::start(&mut example(&service.url(""), &arguments));
+            client.notes(if mode.is_empty() { "hello" } else { "open" }, LOCAL).await;
+            service.publish(&user, r#"{"größe":1}"#).await;
+            service.publish(&user, "two").await;
+            assert_eq!(client.exit_code().await, Some(0), "{}", client.text());
+            assert_eq!(client.out(), [r#"{"größe":1}"#, "two"]);
+        }
     }
-    eventually("both closed with 1000", LOCAL, async || {
-        service.metric("websocket_closes_total{code=\"1000\"}").await == 2.0
+    eventually("all closed with 1000", LOCAL, async || {
+        service.metric("websocket_closes_total{code=\"1000\"}").await == 4.0
     })
     .await;
 }
 
 #[tokio::test]
-async fn the_examples_come_back_after_a_restart() {
+async fn the_examples_come_back_after_a_restart_in_plain_mode() {
     let mut service = Service::start(&[]).await;
     let port = service.public().port().to_string();
     let mut clients: Vec<Program> = EXAMPLES
         .iter()
         .map(|example| {
-            Program::start(&mut example(&service.url(""), &["--token", &token("ann"), "--count", "1"]))
+            let arguments = ["--plain", "--token", &token("ann"), "--count", "1"];
+            Program::start(&mut example(&service.url(""), &arguments))
         })
         .collect();
     until_connected(&service, 2).await;

@@ -7,6 +7,9 @@ use crate::support::program::Program;
 use crate::support::redis::RedisServer;
 use crate::support::service::{API_KEY, SECRET, token_for};
 
+/// The history of the user of the tests below.
+const HISTORY: &str = "{ws:zoë: {smith}}:history";
+
 /// Runs a command to its end; its exit code and its standard output.
 async fn run(settings: &[(&str, &str)], arguments: &[&str]) -> (Option<i32>, String) {
     let mut program = Program::start(&mut command(settings, arguments));
@@ -53,8 +56,34 @@ async fn publish_reaches_a_connection_byte_for_byte() {
     let mut client = process.connect("zoë: {smith}").await;
     let payload = "{\"größe\": \"1\\n\"}\n \t'quoted' ";
     let (code, said) = run(&settings, &["publish", "zoë: {smith}", payload]).await;
-    assert_eq!((code, said.as_str()), (Some(0), r#"{"id":null,"subscribers":1}"#));
+    let answer: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!((code, &answer["subscribers"]), (Some(0), &serde_json::json!(1)));
     assert_eq!(client.text().await, payload);
+    let entries: Vec<(String, Vec<String>)> = redis.run("XRANGE", &[HISTORY.as_bytes(), b"-", b"+"]).await;
+    assert_eq!(
+        entries,
+        [(answer["id"].as_str().expect("an id").to_owned(), vec!["p".to_owned(), payload.to_owned()])]
+    );
+
+    let bare = [&settings[..], &[("HISTORY_SIZE", "0")]].concat();
+    let (code, said) = run(&bare, &["publish", "zoë: {smith}", "bare"]).await;
+    assert_eq!((code, said.as_str()), (Some(0), r#"{"id":null,"subscribers":1}"#));
+    assert_eq!(client.text().await, "bare");
+}
+
+#[tokio::test]
+async fn publisher_prints_the_script_and_nothing_else() {
+    let settings = [("HISTORY_SIZE", "7"), ("MAX_MESSAGE_BYTES", "64")];
+    let (code, script) = run(&settings, &["publisher", "--script"]).await;
+    assert_eq!(code, Some(0));
+    assert!(script.lines().any(|line| line == "local SIZE = 7"), "{script}");
+    let redis = RedisServer::start().await;
+    let id: String = redis.run("EVAL", &[script.as_bytes(), b"1", b"ws:ann", b"hello"]).await;
+    assert!(id.parse::<websocket_service::protocol::EventId>().is_ok(), "{id}");
+
+    let mut program = Program::start(&mut command(&settings, &["publisher"]));
+    program.notes("publisher --script", LOCAL).await;
+    assert_eq!((program.exit_code().await, program.out()), (Some(64), Vec::new()));
 }
 
 #[tokio::test]

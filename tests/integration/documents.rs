@@ -22,20 +22,24 @@ fn embedded(page: &str) -> Vec<(String, String)> {
 }
 
 #[test]
-fn the_clients_page_shows_the_examples_as_they_are() {
-    let page = fs::read_to_string(repository().join("docs/clients.md")).expect("the page");
-    let examples = embedded(&page);
-    for (path, body) in &examples {
-        let file =
-            fs::read_to_string(repository().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
-        assert!(*body == file, "docs/clients.md does not show {path} as it is: copy the file into its fence");
+fn pages_show_the_examples_as_they_are() {
+    for (page, folder) in
+        [("docs/clients.md", "examples/clients"), ("docs/publishing.md", "examples/publishing")]
+    {
+        let text = fs::read_to_string(repository().join(page)).expect("the page");
+        let examples = embedded(&text);
+        for (path, body) in &examples {
+            let file =
+                fs::read_to_string(repository().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
+            assert!(*body == file, "{page} does not show {path} as it is: copy the file into its fence");
+        }
+        let mut shown: Vec<&str> = examples.iter().map(|(path, _)| path.as_str()).collect();
+        shown.sort_unstable();
+        let entries = fs::read_dir(repository().join(folder)).expect("the examples");
+        let mut files: Vec<String> = entries
+            .map(|entry| format!("{folder}/{}", entry.expect("an entry").file_name().to_string_lossy()))
+            .collect();
+        files.sort_unstable();
+        assert_eq!(shown, files, "every example is shown, once");
     }
-    let mut shown: Vec<&str> = examples.iter().map(|(path, _)| path.as_str()).collect();
-    shown.sort_unstable();
-    let folder = fs::read_dir(repository().join("examples/clients")).expect("the examples");
-    let mut files: Vec<String> = folder
-        .map(|entry| format!("examples/clients/{}", entry.expect("an entry").file_name().to_string_lossy()))
-        .collect();
-    files.sort_unstable();
-    assert_eq!(shown, files, "every example is shown, once");
 }

@@ -45,7 +45,7 @@ async fn every_way_to_publish_reaches_the_user_on_both() {
     all_receive(&mut clients, "bare").await;
     for (pod, text) in [(a, "through the first"), (b, "through the second")] {
         let answer = pod.publish("ann", text).await;
-        assert_eq!((answer.status, answer.json()), (202, json!({ "id": null, "subscribers": 2 })));
+        assert_eq!((answer.status, &answer.json()["subscribers"]), (202, &json!(2)));
         all_receive(&mut clients, text).await;
     }
     let batch =

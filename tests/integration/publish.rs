@@ -14,14 +14,10 @@ async fn batch(service: &Service, body: &[u8]) -> Answer {
 async fn a_message_is_accepted_whether_or_not_somebody_is_there() {
     let service = Service::start(&[]).await;
     let answer = service.publish("ann", "nobody hears").await;
-    assert_eq!((answer.status, answer.json()), (202, json!({ "id": null, "subscribers": 0 })));
+    assert_eq!((answer.status, &answer.json()["subscribers"]), (202, &json!(0)));
     let (mut first, mut second) = (service.connect("ann").await, service.connect("ann").await);
     let answer = service.publish("ann", "heard").await;
-    assert_eq!(
-        (answer.status, answer.json()),
-        (202, json!({ "id": null, "subscribers": 1 })),
-        "pods, not connections"
-    );
+    assert_eq!((answer.status, &answer.json()["subscribers"]), (202, &json!(1)), "pods, not connections");
     assert_eq!((first.text().await, second.text().await), ("heard".to_owned(), "heard".to_owned()));
 }
 

@@ -3,30 +3,59 @@
 use std::fs;
 
 use websocket_service::backplane::{Backplane, BackplaneError, Status};
-use websocket_service::config::Secret;
+use websocket_service::config::{HistoryConfig, Secret};
+use websocket_service::history::{From, History};
+use websocket_service::protocol::{IdempotencyKey, Publication};
 
-use crate::support::backplane::{Pod, quick, user};
+use crate::support::backplane::{Pod, publication, quick, user};
 use crate::support::logs::Logs;
 use crate::support::redis::{Options, RedisServer};
 use crate::support::{LOCAL, eventually, within};
 
+/// What the service needs while it keeps no history.
+const WITHOUT_HISTORY: &str =
+    "user ws on >p@ss/w:rd resetchannels &ws:* -@all +subscribe +unsubscribe +publish +multi +exec +ping";
+
+/// What it needs besides to read history.
+const READING: &str = "+xrange +xrevrange +time";
+
+/// What it needs besides to publish with history, and to know a repetition.
+const WITH_HISTORY: &str = "&{ws:* ~ws:* ~{ws:* +eval +evalsha +xadd +xlen +pexpire +get +set +del";
+
 #[tokio::test]
 async fn an_acl_user_needs_no_more_than_it_uses() {
-    let lines = vec![
-        "user ws on >p@ss/w:rd resetchannels &ws:* -@all +subscribe +unsubscribe +publish +multi +exec +ping",
-    ];
-    let server = RedisServer::start_with(Options { lines, ..Options::default() }).await;
-    let pod = Pod::start(&format!("redis://ws:p%40ss%2Fw%3Ard@{}/", server.address()));
-    let _ann = pod.subscribe("ann").await;
-    let published =
-        pod.backplane.publish_all(vec![(user("ann"), "1".into()), (user("ann"), "2".into())]).await;
-    assert_eq!(published.map(|all| all.len()), Ok(2));
-    pod.until("both", |seen| seen.messages.len() == 2).await;
+    let with_history: &str = format!("{WITHOUT_HISTORY} {WITH_HISTORY} {READING}").leak();
+    for (line, size) in [(WITHOUT_HISTORY, 0), (with_history, 100)] {
+        let server = RedisServer::start_with(Options { lines: vec![line], ..Options::default() }).await;
+        let url = Secret::inline(format!("redis://ws:p%40ss%2Fw%3Ard@{}/", server.address()));
+        let history = HistoryConfig { size, ..HistoryConfig::default() };
+        let pod = Pod::start_with(url, quick(), history);
+        let _ann = pod.subscribe("ann").await;
+        let published = pod
+            .backplane
+            .publish_all(vec![(user("ann"), publication("1")), (user("ann"), publication("2"))])
+            .await;
+        assert_eq!(published.map(|all| all.len()), Ok(2));
+        pod.until("both", |seen| seen.messages.len() == 2).await;
+        if size > 0 {
+            let key = IdempotencyKey::new(b"k").expect("a key");
+            let keyed = Publication { idempotency_key: Some(key), ..publication("3") };
+            assert!(pod.backplane.publish(user("ann"), keyed).await.is_ok());
+            let all = pod.backplane.read(user("ann"), From::Oldest, 10).await.expect("readable");
+            assert_eq!(all.len(), 3);
+            // A user without history gets a mark, and the first publication takes it over.
+            let mark = pod.backplane.newest(user("bob")).await.expect("a mark");
+            assert!(pod.backplane.publish(user("bob"), publication("1")).await.is_ok());
+            let both = pod.backplane.read(user("bob"), From::Entry(mark), 10).await.expect("readable");
+            assert_eq!(both.len(), 2, "the mark and the message");
+            pod.backplane.keep(vec![user("ann"), user("bob")]).await.expect("kept");
+        }
+    }
 }
 
 #[tokio::test]
 async fn one_forbidden_user_makes_nobody_else_deaf() {
-    let lines = vec!["user ws on >pw resetchannels &ws:a* +@all"];
+    let lines = vec!["user ws on >pw resetchannels &ws:a* &{ws:a* +@all"];
     let server = RedisServer::start_with(Options { lines, ..Options::default() }).await;
     let pod = Pod::start(&format!("redis://ws:pw@{}", server.address()));
     pod.until_status(Status::Up).await;

@@ -9,7 +9,7 @@ use websocket_service::backplane::{Backplane, BackplaneError, Status};
 use websocket_service::cli::publish::{PublishArgs, run};
 use websocket_service::config::{Config, Secret};
 
-use crate::support::backplane::{Pod, quick, user};
+use crate::support::backplane::{Pod, publication, quick, user};
 use crate::support::logs::Logs;
 use crate::support::redis::{Options, RedisServer};
 use crate::support::{LOCAL, eventually, within};
@@ -21,7 +21,7 @@ const PUBLISH: Duration = Duration::from_secs(1);
 const LATE: Duration = Duration::from_secs(4);
 
 async fn publish(pod: &Pod, text: &str) -> Result<u64, BackplaneError> {
-    let publish = pod.backplane.publish(user("ann"), text.into());
+    let publish = pod.backplane.publish(user("ann"), publication(text));
     within("an answer", LOCAL, publish).await.map(|published| published.subscribers)
 }
 
@@ -40,12 +40,13 @@ async fn subscribers_counts_pods() {
 }
 
 #[tokio::test]
-async fn many_are_published_in_one_transaction_and_in_order() {
+async fn many_are_published_in_one_step_and_in_order() {
     let server = RedisServer::start().await;
     let pod = Pod::start(&server.url());
     let _ann = pod.subscribe("ann").await;
-    let messages =
-        (0..1_000).map(|number| (user(["ann", "bob"][number % 2]), number.to_string().into())).collect();
+    let messages = (0..1_000)
+        .map(|number| (user(["ann", "bob"][number % 2]), publication(&number.to_string())))
+        .collect();
     let published = pod.backplane.publish_all(messages).await.expect("published");
     let counts: Vec<u64> = published.iter().map(|one| one.subscribers).collect();
     assert_eq!((counts.len(), &counts[..4]), (1_000, [1, 0, 1, 0].as_slice()));
@@ -53,17 +54,17 @@ async fn many_are_published_in_one_transaction_and_in_order() {
     let expected: Vec<Vec<u8>> =
         (0..1_000).step_by(2).map(|number| number.to_string().into_bytes()).collect();
     assert_eq!(seen.messages.into_iter().map(|(_, payload)| payload).collect::<Vec<_>>(), expected);
-    assert_eq!(server.calls("exec").await, 1);
+    assert_eq!((server.calls("evalsha").await, server.calls("eval").await), (1, 1));
     assert_eq!(pod.backplane.publish_all(Vec::new()).await, Ok(Vec::new()));
 }
 
 #[tokio::test]
 async fn one_that_is_refused_stops_all() {
-    let lines = vec!["user ws on >pw ~* &ws:a* +@all"];
+    let lines = vec!["user ws on >pw ~* &ws:a* &{ws:a* +@all"];
     let server = RedisServer::start_with(Options { lines, ..Options::default() }).await;
     let pod = Pod::start(&format!("redis://ws:pw@{}", server.address()));
     let _ann = pod.subscribe("ann").await;
-    let messages = vec![(user("ann"), "1".into()), (user("bob"), "2".into())];
+    let messages = vec![(user("ann"), publication("1")), (user("bob"), publication("2"))];
     let refused = pod.backplane.publish_all(messages).await;
     assert!(matches!(refused, Err(BackplaneError::Refused(_))), "{refused:?}");
     assert_eq!(publish(&pod, "after").await, Ok(1));
@@ -146,8 +147,15 @@ async fn the_command_publishes_for_every_pod() {
     let _ann = pod.subscribe("ann").await;
     let mut config = Config::default();
     config.backplane.redis_url = Some(Secret::inline(server.url()));
-    let args = PublishArgs { user: "ann".to_owned(), payload: "from a shell".to_owned() };
-    assert_eq!(run(&args, config).await.expect("published"), ExitCode::SUCCESS);
+    let args = PublishArgs {
+        user: "ann".to_owned(),
+        payload: "from a shell".to_owned(),
+        idempotency_key: Some("once".to_owned()),
+    };
+    for _ in 0..2 {
+        assert_eq!(run(&args, config.clone()).await.expect("published"), ExitCode::SUCCESS);
+    }
+    assert_eq!(server.run::<u64>("XLEN {ws:ann}:history", &[]).await, 1);
     let seen = pod.until("the message", |seen| !seen.messages.is_empty()).await;
     assert_eq!(seen.messages, [("ann".to_owned(), b"from a shell".to_vec())]);
 }

@@ -10,7 +10,7 @@ use std::process::Command;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use websocket_service::backplane::{Backplane, Status};
 
-use crate::support::backplane::{Pod, user};
+use crate::support::backplane::{Pod, publication, user};
 use crate::support::logs::Logs;
 use crate::support::redis::{Options, RedisServer};
 use crate::support::{LOCAL, eventually};
@@ -77,7 +77,7 @@ fn url() -> String {
 async fn child_talks() {
     let pod = Pod::start(&url());
     let _ann = pod.subscribe("ann").await;
-    let published = pod.backplane.publish(user("ann"), "through TLS".into()).await;
+    let published = pod.backplane.publish(user("ann"), publication("through TLS")).await;
     assert_eq!(published.map(|published| published.subscribers), Ok(1));
     let seen = pod.until("the message", |seen| !seen.messages.is_empty()).await;
     assert_eq!(seen.messages, [("ann".to_owned(), b"through TLS".to_vec())]);

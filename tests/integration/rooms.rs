@@ -21,9 +21,10 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("metrics", &["protocol"]),
     // The parts, none of which knows how another does its work.
     ("auth", &["config", "protocol"]),
-    ("session", &["config", "metrics", "protocol", "rate_limit"]),
+    ("history", &["config", "protocol"]),
+    ("session", &["backoff", "config", "history", "metrics", "protocol", "rate_limit"]),
     ("hub", &["config", "metrics", "protocol", "session"]),
-    ("backplane", &["backoff", "config", "protocol"]),
+    ("backplane", &["backoff", "config", "history", "protocol", "told"]),
     // An event is the log line and the counters of what a part did, so it sees their values.
     ("telemetry", &["backplane", "config", "hub", "metrics", "protocol", "session"]),
     ("drain", &["config", "hub", "metrics", "protocol", "session", "telemetry"]),
@@ -35,6 +36,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "backplane",
             "config",
             "drain",
+            "history",
             "hub",
             "metrics",
             "protocol",
@@ -51,6 +53,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "backplane",
             "config",
             "drain",
+            "history",
             "hub",
             "metrics",
             "protocol",
@@ -82,7 +85,10 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ),
     // It stands where a front end does: of the service it knows what travels.
     ("client", &["backoff", "protocol"]),
-    ("bench", &["auth", "backoff", "backplane", "client", "config", "open_files", "protocol", "signal"]),
+    (
+        "bench",
+        &["auth", "backoff", "backplane", "client", "config", "history", "open_files", "protocol", "signal"],
+    ),
     (
         "cli",
         &[
@@ -92,6 +98,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "config",
             "drain",
             "fetch",
+            "history",
             "open_files",
             "protocol",
             "signal",

@@ -280,14 +280,15 @@ redis://default:{{ include "ws.redis.password" . | urlquery | replace "+" "%20" 
 {{- end }}
 
 {{- define "ws.redis.config" -}}
-# Nothing is kept on disk: messages pass through, and the gauges' reports expire within seconds.
+# Nothing is kept on disk: users' histories and the gauges' reports expire by themselves. When memory is short, the histories
+# that nobody has used for longest go, and not the reports, whose age is the shortest.
 bind * -::*
 port 6379
 requirepass {{ include "ws.redis.password" . | quote }}
 save ""
 appendonly no
 maxmemory {{ .Values.redis.bundled.maxMemory }}
-maxmemory-policy volatile-ttl
+maxmemory-policy volatile-lru
 tcp-keepalive 60
 timeout 0
 {{- end }}

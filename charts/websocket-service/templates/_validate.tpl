@@ -57,6 +57,10 @@ refused by values.schema.json before.
 {{- fail "redis.url and redis.existingSecret are both given: remove one." }}
 {{- end }}
 
+{{- if and (regexMatch "[{}]" (toString $v.settings.websocket_channel_prefix)) (ne (toString $v.settings.history_size) "0") }}
+{{- fail (printf "settings.websocket_channel_prefix is %s: it must have no braces while there is history. Choose another, or set settings.history_size to 0." $v.settings.websocket_channel_prefix) }}
+{{- end }}
+
 {{- /* Keys. */}}
 {{- $production := eq $v.settings.environment "production" }}
 {{- if and $v.jwt.existingSecret (or $v.jwt.secret $v.jwt.publicKey) }}

@@ -2,28 +2,66 @@
 
 use crate::protocol::UserId;
 
+/// What stands around a user's plain channel in the name of the channel of messages with history: the braces are a hash
+/// tag, so that both have one slot in a cluster.
+const MESSAGES: (&str, &str) = ("{", "}:messages");
+
 /// Names are a prefix and the user id as it is: a Redis channel is binary safe, so nothing is escaped.
 #[derive(Debug, Clone)]
 pub(super) struct Channels {
     prefix: String,
+    history: bool,
+}
+
+/// Whose channel it is, and which of the user's two.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Channel<'a> {
+    /// The payload as it is.
+    Plain(&'a str),
+    /// Records, with history.
+    Messages(&'a str),
 }
 
 impl Channels {
-    pub(super) fn new(prefix: &str) -> Self {
-        Self { prefix: prefix.to_owned() }
+    /// With `history` a user has two channels, else only the plain one.
+    pub(super) fn new(prefix: &str, history: bool) -> Self {
+        Self { prefix: prefix.to_owned(), history }
     }
 
+    /// The plain channel, after which the user's keys are named too.
     pub(super) fn name(&self, user: &UserId) -> String {
         [&self.prefix, user.as_str()].concat()
     }
 
-    pub(super) fn names(&self, users: &[UserId]) -> Vec<String> {
-        users.iter().map(|user| self.name(user)).collect()
+    /// How many channels each user has.
+    pub(super) fn of_each_user(&self) -> usize {
+        if self.history { 2 } else { 1 }
     }
 
-    /// The user of a channel; `None` for a name that is none of ours.
-    pub(super) fn user<'a>(&self, channel: &'a [u8]) -> Option<&'a str> {
-        std::str::from_utf8(channel.strip_prefix(self.prefix.as_bytes())?).ok()
+    /// All channels of these users.
+    pub(super) fn names(&self, users: &[UserId]) -> Vec<String> {
+        let mut names = Vec::with_capacity(users.len() * self.of_each_user());
+        for user in users {
+            names.push(self.name(user));
+            if self.history {
+                names.push([MESSAGES.0, &self.prefix, user.as_str(), MESSAGES.1].concat());
+            }
+        }
+        names
+    }
+
+    /// Whose channel this is; `None` for a name that is none of ours. A user whose name makes the plain channel look like
+    /// a channel of messages is not mistaken: with a prefix that does not begin with a brace no plain channel does.
+    pub(super) fn user<'a>(&self, channel: &'a [u8]) -> Option<Channel<'a>> {
+        if self.history
+            && let Some(plain) = channel
+                .strip_prefix(MESSAGES.0.as_bytes())
+                .and_then(|rest| rest.strip_suffix(MESSAGES.1.as_bytes()))
+            && let Some(user) = plain.strip_prefix(self.prefix.as_bytes())
+        {
+            return std::str::from_utf8(user).ok().map(Channel::Messages);
+        }
+        std::str::from_utf8(channel.strip_prefix(self.prefix.as_bytes())?).ok().map(Channel::Plain)
     }
 }
 
@@ -33,21 +71,33 @@ mod tests {
 
     #[test]
     fn names_lead_back_to_their_user() {
-        for prefix in ["ws:", "", "{tag}:größe "] {
-            let channels = Channels::new(prefix);
-            for text in ["ann", "ws:ann", "a b:{c}\nd", "größe"] {
+        for prefix in ["ws:", "größe "] {
+            let channels = Channels::new(prefix, true);
+            for text in ["ann", "ws:ann", "a b:{c}\nd", "größe", "}:messages", "{ws:ann}:messages"] {
                 let user = UserId::new(text).expect("a valid id");
-                let name = channels.name(&user);
-                assert_eq!(name, format!("{prefix}{text}"));
-                assert_eq!(channels.user(name.as_bytes()), Some(text));
+                let names = channels.names(&[user]);
+                assert_eq!(names, [format!("{prefix}{text}"), format!("{{{prefix}{text}}}:messages")]);
+                assert_eq!(channels.user(names[0].as_bytes()), Some(Channel::Plain(text)));
+                assert_eq!(channels.user(names[1].as_bytes()), Some(Channel::Messages(text)));
             }
         }
     }
 
     #[test]
+    fn without_history_there_is_one_channel() {
+        for prefix in ["ws:", "", "{tag}:größe "] {
+            let channels = Channels::new(prefix, false);
+            let user = UserId::new("ann").expect("a valid id");
+            assert_eq!(channels.names(&[user]), [format!("{prefix}ann")]);
+            assert_eq!(channels.user(format!("{prefix}ann").as_bytes()), Some(Channel::Plain("ann")));
+        }
+    }
+
+    #[test]
     fn other_channels_belong_to_nobody() {
-        let channels = Channels::new("ws:");
-        assert_eq!(channels.user(b"other:ann"), None);
-        assert_eq!(channels.user(b"ws:\xff\xfe"), None, "no user id, which is UTF-8");
+        let channels = Channels::new("ws:", true);
+        for name in [b"other:ann".as_slice(), b"ws:\xff\xfe", b"{other:ann}:messages", b"{ws:ann}:history"] {
+            assert_eq!(channels.user(name), None);
+        }
     }
 }

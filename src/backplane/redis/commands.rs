@@ -10,14 +10,15 @@ use tokio::time::{Instant, timeout_at};
 use super::channels::Channels;
 use super::connect::{ConnectError, Connector, StartError, is_io};
 use super::link::{Failure, Role, Up};
+use super::scripts::{Scripts, published};
 use super::tuning::Tuning;
 use crate::backplane::{BackplaneError, Published};
-use crate::config::BackplaneConfig;
-use crate::protocol::{Payload, UserId};
+use crate::config::{BackplaneConfig, HistoryConfig};
+use crate::protocol::{Publication, UserId};
 
 /// The role of the command connection, and what publishes through it.
 pub(super) struct Commands {
-    channels: Channels,
+    publisher: Publisher,
     bound: Duration,
     connection: watch::Sender<Option<MultiplexedConnection>>,
 }
@@ -39,52 +40,113 @@ impl Role for Commands {
 }
 
 impl Commands {
-    pub(super) fn new(channels: Channels, tuning: &Tuning) -> Self {
-        Self { channels, bound: tuning.publish, connection: watch::Sender::new(None) }
+    pub(super) fn new(channels: Channels, history: &HistoryConfig, tuning: &Tuning) -> Self {
+        let publisher = Publisher::new(channels, history);
+        Self { publisher, bound: tuning.publish, connection: watch::Sender::new(None) }
+    }
+
+    /// A user's plain channel, after which its keys are named.
+    pub(super) fn channel(&self, user: &UserId) -> String {
+        self.publisher.channels.name(user)
     }
 
     /// Publishes one message, once: what may have been done is not done again.
     pub(super) async fn publish(
         &self,
         user: &UserId,
-        payload: &Payload,
+        publication: &Publication,
     ) -> Result<Published, BackplaneError> {
         let deadline = Instant::now() + self.bound;
         let mut connection = self.connected(deadline).await?;
-        let publish = publish_command(&self.channels, user, payload);
-        answer(deadline, publish.query_async(&mut connection)).await.map(published)
+        self.publisher.one(user, publication, &mut connection, deadline).await
     }
 
-    /// Publishes all in one transaction.
+    /// Publishes all in one step.
     pub(super) async fn publish_all(
         &self,
-        messages: &[(UserId, Payload)],
+        messages: &[(UserId, Publication)],
     ) -> Result<Vec<Published>, BackplaneError> {
         if messages.is_empty() {
             return Ok(Vec::new());
         }
         let deadline = Instant::now() + self.bound;
         let mut connection = self.connected(deadline).await?;
-        let mut transaction = pipe();
-        transaction.atomic();
-        for (user, payload) in messages {
-            transaction.add_command(publish_command(&self.channels, user, payload));
-        }
-        let counts: Vec<u64> = answer(deadline, transaction.query_async(&mut connection)).await?;
-        if counts.len() != messages.len() {
-            return Err(BackplaneError::Refused("the transaction was discarded".to_owned()));
-        }
-        Ok(counts.into_iter().map(published).collect())
+        self.publisher.all(messages, &mut connection, deadline).await
     }
 
     /// The connection; waits for it while it is being remade, so that a short blip fails no publication.
-    async fn connected(&self, deadline: Instant) -> Result<MultiplexedConnection, BackplaneError> {
+    pub(super) async fn connected(&self, deadline: Instant) -> Result<MultiplexedConnection, BackplaneError> {
         let mut connections = self.connection.subscribe();
         let found = match timeout_at(deadline, connections.wait_for(Option::is_some)).await {
             Ok(Ok(connection)) => connection.clone(),
             Ok(Err(_)) | Err(_) => None,
         };
         found.ok_or(BackplaneError::Unavailable)
+    }
+}
+
+/// How a message gets from a connection into Redis.
+struct Publisher {
+    channels: Channels,
+    scripts: Scripts,
+    history: bool,
+}
+
+impl Publisher {
+    fn new(channels: Channels, history: &HistoryConfig) -> Self {
+        Self { channels, scripts: Scripts::new(history), history: history.is_on() }
+    }
+
+    async fn one(
+        &self,
+        user: &UserId,
+        publication: &Publication,
+        connection: &mut MultiplexedConnection,
+        deadline: Instant,
+    ) -> Result<Published, BackplaneError> {
+        if self.scripted(publication) {
+            let call = self.scripts.one(&self.channels, (user, publication), connection);
+            return published(answer(deadline, call).await?);
+        }
+        let publish = self.bare(user, publication);
+        let subscribers = answer(deadline, publish.query_async(connection)).await?;
+        Ok(Published { id: None, subscribers })
+    }
+
+    async fn all(
+        &self,
+        messages: &[(UserId, Publication)],
+        connection: &mut MultiplexedConnection,
+        deadline: Instant,
+    ) -> Result<Vec<Published>, BackplaneError> {
+        let answers: Vec<Published> = if messages.iter().any(|(_, publication)| self.scripted(publication)) {
+            let messages: Vec<_> = messages.iter().map(|(user, publication)| (user, publication)).collect();
+            let call = self.scripts.all(&self.channels, &messages, connection);
+            answer(deadline, call).await?.into_iter().map(published).collect::<Result<_, _>>()?
+        } else {
+            let mut transaction = pipe();
+            transaction.atomic();
+            for (user, publication) in messages {
+                transaction.add_command(self.bare(user, publication));
+            }
+            let counts: Vec<u64> = answer(deadline, transaction.query_async(connection)).await?;
+            counts.into_iter().map(|subscribers| Published { id: None, subscribers }).collect()
+        };
+        if answers.len() != messages.len() {
+            return Err(BackplaneError::Refused("not every message was answered".to_owned()));
+        }
+        Ok(answers)
+    }
+
+    /// Whether it takes a script: a bare PUBLISH has neither a place in history nor a memory.
+    fn scripted(&self, publication: &Publication) -> bool {
+        self.history || publication.idempotency_key.is_some()
+    }
+
+    fn bare(&self, user: &UserId, publication: &Publication) -> Cmd {
+        let mut publish = cmd("PUBLISH");
+        publish.arg(self.channels.name(user)).arg(publication.payload.as_str());
+        publish
     }
 }
 
@@ -102,31 +164,27 @@ pub enum PublishOnceError {
     Publish(#[from] BackplaneError),
 }
 
-/// Publishes one message over a connection of its own: for a program that ends afterwards.
+/// Publishes one message over a connection of its own, with history where that is on: for a program that ends afterwards.
 ///
 /// # Errors
 /// [`PublishOnceError`]; after a timeout the message may have been published all the same.
 pub async fn publish_once(
     config: &BackplaneConfig,
+    history: &HistoryConfig,
     name: &str,
     user: &UserId,
-    payload: &Payload,
+    publication: &Publication,
 ) -> Result<Published, PublishOnceError> {
     let tuning = Tuning::default();
     let connector = Connector::new(config, name, &tuning)?;
     let mut connection = connector.connect_for_commands().await?;
-    let publish = publish_command(&Channels::new(&config.channel_prefix), user, payload);
+    let publisher = Publisher::new(Channels::new(&config.channel_prefix, history.is_on()), history);
     let deadline = Instant::now() + tuning.publish;
-    Ok(answer(deadline, publish.query_async(&mut connection)).await.map(published)?)
+    Ok(publisher.one(user, publication, &mut connection, deadline).await?)
 }
 
-fn publish_command(channels: &Channels, user: &UserId, payload: &Payload) -> Cmd {
-    let mut publish = cmd("PUBLISH");
-    publish.arg(channels.name(user)).arg(payload.as_str());
-    publish
-}
-
-async fn answer<T>(
+/// Waits for an answer until the deadline.
+pub(super) async fn answer<T>(
     deadline: Instant,
     answer: impl Future<Output = Result<T, RedisError>>,
 ) -> Result<T, BackplaneError> {
@@ -136,8 +194,4 @@ async fn answer<T>(
         Ok(Err(error)) => Err(BackplaneError::Refused(error.to_string())),
         Err(_) => Err(BackplaneError::Timeout),
     }
-}
-
-fn published(subscribers: u64) -> Published {
-    Published { id: None, subscribers }
 }

@@ -38,8 +38,8 @@ struct Entry {
 /// What a waiter finds.
 #[derive(Debug)]
 pub(super) enum Standing {
-    /// Subscribed and confirmed: what is published from now on arrives.
-    Joined,
+    /// Subscribed and confirmed by the link of this number: what is published from now on arrives.
+    Joined(u64),
     /// Refused by the server.
     Refused,
     /// Undecided; look again when this is cancelled.
@@ -70,6 +70,8 @@ pub(super) struct Interest {
     queue: VecDeque<UserId>,
     waiting: HashMap<UserId, CancellationToken>,
     linked: bool,
+    /// Links so far, the present one included: its number.
+    links: u64,
     /// How many at the head of the queue were wanted when the link came up.
     backlog: usize,
 }
@@ -108,7 +110,7 @@ impl Interest {
     /// How a wanted user stands.
     pub(super) fn standing(&mut self, user: &UserId) -> Standing {
         match self.users.get(user).map(|entry| entry.stage) {
-            Some(Stage::Joined) => Standing::Joined,
+            Some(Stage::Joined) => Standing::Joined(self.links),
             Some(Stage::Refused) => Standing::Refused,
             _ => Standing::Pending(self.waiting.entry(user.clone()).or_default().clone()),
         }
@@ -117,10 +119,16 @@ impl Interest {
     /// A new link, whose server knows nothing yet: everything wanted is queued.
     pub(super) fn link_up(&mut self) {
         self.linked = true;
+        self.links += 1;
         for (user, entry) in &mut self.users {
             enqueue(&mut self.queue, user, entry);
         }
         self.backlog = self.queue.len();
+    }
+
+    /// The number of the link, while there is one.
+    pub(super) fn link(&self) -> Option<u64> {
+        self.linked.then_some(self.links)
     }
 
     /// The link is gone, and with it all that its server knew. What is wanted stays wanted.

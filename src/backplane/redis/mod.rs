@@ -3,8 +3,10 @@
 mod channels;
 mod commands;
 mod connect;
+mod history;
 mod interest;
 mod link;
+mod scripts;
 mod subscriptions;
 mod table;
 mod tuning;
@@ -12,6 +14,7 @@ mod tuning;
 use std::fmt;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -22,16 +25,19 @@ pub use tuning::Tuning;
 
 use self::channels::Channels;
 use self::commands::Commands;
+use self::history::Histories;
 use self::subscriptions::Subscriber;
 use self::table::Table;
-use super::{Backplane, BackplaneError, BoxFuture, Observer, Published, Sink, Status, Subscription};
-use crate::config::BackplaneConfig;
-use crate::protocol::{Payload, UserId};
+use super::{Backplane, BackplaneError, Observer, Published, Sink, Status, Subscription};
+use crate::config::{BackplaneConfig, HistoryConfig};
+use crate::history::{Entry, From, History, HistoryError};
+use crate::protocol::{EventId, Publication, UserId};
 
 /// The backplane on Redis. Both connections heal by themselves, for as long as it takes.
 pub struct RedisBackplane {
     table: Arc<Table>,
     commands: Arc<Commands>,
+    histories: Histories,
     status: watch::Receiver<Status>,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -49,12 +55,13 @@ impl RedisBackplane {
     /// [`StartError`] when there is no URL, or one that does not parse.
     pub fn start(
         config: &BackplaneConfig,
+        history: HistoryConfig,
         sink: Arc<dyn Sink>,
         observer: Arc<dyn Observer>,
         name: &str,
         stop: &CancellationToken,
     ) -> Result<Arc<Self>, StartError> {
-        Self::start_tuned(config, sink, observer, name, stop, Tuning::default())
+        Self::start_tuned(config, history, sink, observer, name, stop, Tuning::default())
     }
 
     /// [`RedisBackplane::start`] with other bounds and periods, for tests.
@@ -63,19 +70,20 @@ impl RedisBackplane {
     /// As for [`RedisBackplane::start`].
     pub fn start_tuned(
         config: &BackplaneConfig,
+        history: HistoryConfig,
         sink: Arc<dyn Sink>,
         observer: Arc<dyn Observer>,
         name: &str,
         stop: &CancellationToken,
         tuning: Tuning,
     ) -> Result<Arc<Self>, StartError> {
-        let channels = Channels::new(&config.channel_prefix);
+        let channels = Channels::new(&config.channel_prefix, history.is_on());
         let subscriber_link = Connector::new(config, &format!("{name}-subscriber"), &tuning)?;
         let publisher_link = Connector::new(config, &format!("{name}-publisher"), &tuning)?;
 
         let (sender, status) = watch::channel(Status::Connecting);
         let table = Arc::new(Table::default());
-        let commands = Arc::new(Commands::new(channels.clone(), &tuning));
+        let commands = Arc::new(Commands::new(channels.clone(), &history, &tuning));
         let subscriber = Arc::new(Subscriber {
             table: Arc::clone(&table),
             channels,
@@ -85,12 +93,21 @@ impl RedisBackplane {
             tuning: tuning.clone(),
         });
 
+        let histories = Histories::new(history, tuning.publish);
         let stop = stop.child_token();
         let tasks = TaskTracker::new();
         tasks.spawn(link::supervise(subscriber, subscriber_link, tuning.clone(), stop.clone()));
         tasks.spawn(link::supervise(Arc::clone(&commands), publisher_link, tuning, stop.clone()));
         tasks.close();
-        Ok(Arc::new(Self { table, commands, status, tasks, _guard: stop.clone().drop_guard(), stop }))
+        Ok(Arc::new(Self {
+            table,
+            commands,
+            histories,
+            status,
+            tasks,
+            _guard: stop.clone().drop_guard(),
+            stop,
+        }))
     }
 
     /// Resolves when both connections' tasks have ended, after `stop`.
@@ -102,28 +119,55 @@ impl RedisBackplane {
 impl Backplane for RedisBackplane {
     fn subscribe(&self, user: UserId) -> BoxFuture<'_, Result<Subscription, BackplaneError>> {
         Box::pin(async move {
-            let subscription = self.table.want(user.clone());
+            let wanted = self.table.want(user.clone());
             tokio::select! {
                 biased;
-                joined = self.table.joined(&user) => joined.map(|()| subscription),
+                joined = self.table.joined(&user) => joined.map(|link| wanted.confirmed(link)),
                 () = self.stop.cancelled() => Err(BackplaneError::Unavailable),
             }
         })
     }
 
-    fn publish(&self, user: UserId, payload: Payload) -> BoxFuture<'_, Result<Published, BackplaneError>> {
-        Box::pin(async move { self.commands.publish(&user, &payload).await })
+    fn publish(
+        &self,
+        user: UserId,
+        publication: Publication,
+    ) -> BoxFuture<'_, Result<Published, BackplaneError>> {
+        Box::pin(async move { self.commands.publish(&user, &publication).await })
     }
 
     fn publish_all(
         &self,
-        messages: Vec<(UserId, Payload)>,
+        messages: Vec<(UserId, Publication)>,
     ) -> BoxFuture<'_, Result<Vec<Published>, BackplaneError>> {
         Box::pin(async move { self.commands.publish_all(&messages).await })
     }
 
+    fn unbroken(&self, subscription: &Subscription) -> bool {
+        self.table.link() == Some(subscription.link)
+    }
+
     fn status(&self) -> Status {
         *self.status.borrow()
+    }
+}
+
+impl History for RedisBackplane {
+    fn read(
+        &self,
+        user: UserId,
+        from: From,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Entry>, HistoryError>> {
+        Box::pin(async move { self.histories.read(&self.commands, &user, from, limit).await })
+    }
+
+    fn newest(&self, user: UserId) -> BoxFuture<'_, Result<EventId, HistoryError>> {
+        Box::pin(async move { self.histories.newest(&self.commands, &user).await })
+    }
+
+    fn keep(&self, users: Vec<UserId>) -> BoxFuture<'_, Result<(), HistoryError>> {
+        Box::pin(async move { self.histories.keep(&self.commands, &users).await })
     }
 }
 

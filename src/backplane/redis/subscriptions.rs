@@ -8,13 +8,13 @@ use futures_util::future::join_all;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-use super::channels::Channels;
+use super::channels::{Channel, Channels};
 use super::connect::is_io;
 use super::link::{Failure, Role, Up};
 use super::table::Table;
 use super::tuning::Tuning;
-use crate::backplane::{Observer, Sink, Status};
-use crate::protocol::UserId;
+use crate::backplane::{Arrival, Observer, Sink, Status};
+use crate::protocol::{Record, UserId};
 
 /// The role of the subscriber connection.
 pub(super) struct Subscriber {
@@ -35,9 +35,18 @@ impl Role for Subscriber {
         }
         // [channel, payload]; the payload moves on as it is.
         if let (Some(Value::BulkString(payload)), Some(Value::BulkString(channel))) = (data.pop(), data.pop())
-            && let Some(user) = self.channels.user(&channel)
+            && let Some(channel) = self.channels.user(&channel)
         {
-            self.sink.deliver(user, payload);
+            match channel {
+                Channel::Plain(user) => self.sink.deliver(user, Arrival::Bare(payload)),
+                Channel::Messages(user) => {
+                    let bytes = payload.len();
+                    match Record::decode(&payload.into()) {
+                        Ok(record) => self.sink.deliver(user, Arrival::Kept(record)),
+                        Err(_) => self.sink.malformed(bytes),
+                    }
+                }
+            }
         }
     }
 
@@ -45,7 +54,7 @@ impl Role for Subscriber {
         self.table.link_up();
         let mut announced = false;
         loop {
-            let batch = self.table.next(self.tuning.chunk);
+            let batch = self.table.next((self.tuning.chunk / self.channels.of_each_user()).max(1));
             if !batch.is_empty() {
                 // Different users, so their order among each other does not matter.
                 let sent = tokio::try_join!(
@@ -59,9 +68,8 @@ impl Role for Subscriber {
             if !announced && self.table.caught_up() {
                 announced = true;
                 up.reached(Some(self.table.len()));
-                if self.change(Status::Up) == Status::Down {
-                    self.sink.gap();
-                }
+                let before = self.change(Status::Up);
+                self.sink.restored(before == Status::Down);
             }
             if batch.is_empty() {
                 self.table.changed().await;
@@ -71,6 +79,7 @@ impl Role for Subscriber {
 
     fn lost(&self) {
         self.table.link_down();
+        self.sink.cut();
         if *self.status.borrow() == Status::Up {
             self.change(Status::Down);
         }

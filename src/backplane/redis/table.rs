@@ -23,15 +23,15 @@ impl Table {
         if self.interest.lock().want(&user) {
             self.changed.notify_one();
         }
-        Subscription::new(user, Arc::clone(self) as Arc<dyn Release>)
+        Subscription::new(user, 0, Arc::clone(self) as Arc<dyn Release>)
     }
 
-    /// Resolves once a wanted user is subscribed. The state is looked at anew after each wake, so that a link that is
+    /// Resolves once a wanted user is subscribed, with the number of the link that confirmed it. The state is looked at anew after each wake, so that a link that is
     /// lost between the confirmation and the wake makes the waiter wait on.
-    pub(super) async fn joined(&self, user: &UserId) -> Result<(), BackplaneError> {
+    pub(super) async fn joined(&self, user: &UserId) -> Result<u64, BackplaneError> {
         loop {
             let settled = match self.interest.lock().standing(user) {
-                Standing::Joined => return Ok(()),
+                Standing::Joined(link) => return Ok(link),
                 Standing::Refused => {
                     return Err(BackplaneError::Refused("no permission for the user's channel".to_owned()));
                 }
@@ -47,6 +47,11 @@ impl Table {
 
     pub(super) fn link_down(&self) {
         self.interest.lock().link_down();
+    }
+
+    /// The number of the link there is now.
+    pub(super) fn link(&self) -> Option<u64> {
+        self.interest.lock().link()
     }
 
     /// The next names to send.

@@ -23,7 +23,7 @@ pub struct Tuning {
     /// Bound of the delays in a long outage; about what users wait for messages after its end.
     pub backoff_cap: Duration,
     /// Names in one SUBSCRIBE. 500 names of the longest user id are 128 KiB: one command blocks the server for well
-    /// under a millisecond, and 100,000 users need 200 of them.
+    /// under a millisecond, and 100,000 users need 200 of them, or 400 while each has a second channel for history.
     pub chunk: usize,
 }
 

@@ -6,8 +6,11 @@ use anyhow::Context;
 use http::Uri;
 
 use crate::bench::access::{AccessArgs, secret, secret_file};
-use crate::config::{BackplaneConfig, Secret};
+use crate::config::{BackplaneConfig, HistoryConfig, Secret};
 use crate::protocol::{IdError, UserId};
+
+/// Largest message, in bytes: the service's default.
+pub(super) const MAX_MESSAGE_BYTES: usize = 65_536;
 
 /// How clients connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -122,6 +125,11 @@ impl DeliverArgs {
     /// Every connection's user, by number, so that the users come one after the other, and then their further connections.
     pub(super) fn connections(&self) -> Vec<u32> {
         (0..self.connections_per_user).flat_map(|_| 0..self.users).collect()
+    }
+
+    /// The history that the script writes.
+    pub(super) fn history(&self) -> HistoryConfig {
+        HistoryConfig { size: self.history_size as usize, ttl: Duration::from_secs(self.history_ttl.into()) }
     }
 
     /// Bound of the whole start.

@@ -9,7 +9,6 @@ mod message;
 mod publisher;
 mod report;
 mod run;
-mod script;
 mod tally;
 
 pub use args::DeliverArgs;

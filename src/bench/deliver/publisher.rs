@@ -9,13 +9,13 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::args::{DeliverArgs, Via};
+use super::args::{DeliverArgs, MAX_MESSAGE_BYTES, Via};
 use super::http::HttpPublisher;
 use super::link::Link;
 use super::message::Messages;
-use super::script::publish_script;
 use super::tally::Tally;
 use crate::backoff::Backoff;
+use crate::history::publish_script;
 use crate::protocol::UserId;
 
 /// Messages that wait in a lane; beyond that they are counted as skipped. Minutes of an outage at a usual rate.
@@ -91,7 +91,7 @@ impl Lanes {
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) -> anyhow::Result<Self> {
-        let script = || publish_script(args.history_size, args.history_ttl);
+        let script = || publish_script(&args.history(), MAX_MESSAGE_BYTES);
         let publisher = match args.via {
             Via::Redis => Publisher::Redis(Link::new(&args.redis()?, None)?),
             Via::Script => Publisher::Redis(Link::new(&args.redis()?, Some(script()))?),

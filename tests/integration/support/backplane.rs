@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use websocket_service::backplane::redis::{RedisBackplane, Tuning};
-use websocket_service::backplane::{Backplane, Observer, Sink, Status, Subscription};
-use websocket_service::config::{BackplaneConfig, Secret};
-use websocket_service::protocol::UserId;
+use websocket_service::backplane::{Arrival, Backplane, Observer, Sink, Status, Subscription};
+use websocket_service::config::{BackplaneConfig, HistoryConfig, Secret};
+use websocket_service::protocol::{Payload, Publication, Record, UserId};
 
 use super::{LOCAL, within};
 
@@ -17,8 +17,12 @@ use super::{LOCAL, within};
 pub(crate) struct Seen {
     /// User and payload.
     pub(crate) messages: Vec<(String, Vec<u8>)>,
-    /// Calls of `gap`.
+    /// Those of them that have history.
+    pub(crate) kept: Vec<Record>,
+    /// Restored after an outage.
     pub(crate) gaps: usize,
+    /// Messages that were none.
+    pub(crate) malformed: usize,
     /// Changes of status.
     pub(crate) statuses: Vec<Status>,
     /// Confirmed SUBSCRIBE commands.
@@ -30,12 +34,28 @@ pub(crate) struct Seen {
 pub(crate) struct Recorder(watch::Sender<Seen>);
 
 impl Sink for Recorder {
-    fn deliver(&self, user: &str, payload: Vec<u8>) {
-        self.0.send_modify(|seen| seen.messages.push((user.to_owned(), payload)));
+    fn deliver(&self, user: &str, arrival: Arrival) {
+        self.0.send_modify(|seen| {
+            let payload = match arrival {
+                Arrival::Bare(payload) => payload,
+                Arrival::Kept(record) => {
+                    let payload = record.payload.to_vec();
+                    seen.kept.push(record);
+                    payload
+                }
+            };
+            seen.messages.push((user.to_owned(), payload));
+        });
     }
 
-    fn gap(&self) {
-        self.0.send_modify(|seen| seen.gaps += 1);
+    fn malformed(&self, _bytes: usize) {
+        self.0.send_modify(|seen| seen.malformed += 1);
+    }
+
+    fn cut(&self) {}
+
+    fn restored(&self, was_up: bool) {
+        self.0.send_modify(|seen| seen.gaps += usize::from(was_up));
     }
 }
 
@@ -75,12 +95,17 @@ impl Pod {
 
     /// A backplane with other bounds.
     pub(crate) fn start_tuned(url: Secret, tuning: Tuning) -> Self {
+        Self::start_with(url, tuning, HistoryConfig::default())
+    }
+
+    /// A backplane with another history.
+    pub(crate) fn start_with(url: Secret, tuning: Tuning, history: HistoryConfig) -> Self {
         let config = BackplaneConfig { redis_url: Some(url), ..BackplaneConfig::default() };
         let recorder = Arc::new(Recorder::default());
         let (sink, observer) =
             (Arc::clone(&recorder) as Arc<dyn Sink>, Arc::clone(&recorder) as Arc<dyn Observer>);
         let stop = CancellationToken::new();
-        let backplane = RedisBackplane::start_tuned(&config, sink, observer, "pod-1", &stop, tuning);
+        let backplane = RedisBackplane::start_tuned(&config, history, sink, observer, "pod-1", &stop, tuning);
         Self { backplane: backplane.expect("a valid URL"), stop, recorder }
     }
 
@@ -105,6 +130,11 @@ impl Pod {
     pub(crate) fn seen(&self) -> Seen {
         self.recorder.0.borrow().clone()
     }
+}
+
+/// What a publisher gives.
+pub(crate) fn publication(text: &str) -> Publication {
+    Payload::from(text).into()
 }
 
 /// A user id.

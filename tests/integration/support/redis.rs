@@ -104,11 +104,20 @@ impl RedisServer {
 
     /// Runs a command, over a new connection.
     pub(crate) async fn run<T: FromRedisValue>(&self, command: &str, arguments: &[&[u8]]) -> T {
+        self.try_run(command, arguments).await.expect("the server takes the command")
+    }
+
+    /// The same for one that may be refused.
+    pub(crate) async fn try_run<T: FromRedisValue>(
+        &self,
+        command: &str,
+        arguments: &[&[u8]],
+    ) -> redis::RedisResult<T> {
         let mut connection = self.connect().await.expect("the server takes connections");
         let mut words = command.split(' ');
         let mut command = redis::cmd(words.next().unwrap_or_default());
         command.arg(words.collect::<Vec<_>>()).arg(arguments);
-        command.query_async(&mut connection).await.expect("the server takes the command")
+        command.query_async(&mut connection).await
     }
 
     /// Publishes for a user, as a back end does. Returns the number of subscribers.
@@ -173,7 +182,8 @@ impl Drop for RedisServer {
     }
 }
 
-fn free_port() -> u16 {
+/// A port that nobody has now.
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     listener.local_addr().expect("a bound address").port()
 }

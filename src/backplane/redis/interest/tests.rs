@@ -133,7 +133,7 @@ impl World {
     /// A waiter looks how its user stands; it looks again only when it is woken.
     fn look(&mut self, user: usize) {
         match self.interest.standing(&id(user)) {
-            Standing::Joined => {
+            Standing::Joined(_) => {
                 assert!(self.server.contains(&id(user)), "resolved before {user} was subscribed");
             }
             Standing::Refused => assert_eq!(self.forbidden, Some(user), "refused without a reason"),
@@ -221,7 +221,7 @@ fn released_and_wanted_again_costs_nothing() {
     assert!(interest.release(&id(1)), "the worker is woken");
     interest.want(&id(1));
     assert!(
-        matches!(interest.standing(&id(1)), Standing::Joined),
+        matches!(interest.standing(&id(1)), Standing::Joined(_)),
         "still subscribed, so nothing to wait for"
     );
     assert!(interest.next(10).is_empty());
