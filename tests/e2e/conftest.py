@@ -8,7 +8,7 @@ import time
 
 import pytest
 from kube import CHART, Namespace, PodWatch, forwarded, ask, needs, raw, ready, until
-from load import Load, pod
+from load import Delivery, Load, pod
 
 NAME = "ws"
 FULLNAME = "ws-websocket-service"
@@ -132,19 +132,28 @@ def release(namespace):
     return made
 
 
-@pytest.fixture
-def load(release):
-    """Starts loads and sees to it that none is left."""
+def starter(release, kind):
+    """Starts pods of a kind and sees to it that none is left."""
     started = []
 
     def start(name, **options):
-        one = Load(release, name, **options)
+        one = kind(release, name, **options)
         started.append(one)
         return one
 
     yield start
     for one in started:
         release.namespace.kubectl("delete", "pod", one.name, "--ignore-not-found", "--wait=true", timeout=70)
+
+
+@pytest.fixture
+def load(release):
+    yield from starter(release, Load)
+
+
+@pytest.fixture
+def delivery(release):
+    yield from starter(release, Delivery)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from kube import until
 RESTRICTED = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
 
 
-def pod(name, image, command, labels=None, user=65532, volumes=None):
+def pod(name, image, command, labels=None, user=65532, volumes=None, grace=15):
     """A pod that Pod Security `restricted` lets in. `volumes`: mount path by Secret."""
     volumes = volumes or {}
     return {
@@ -19,7 +19,7 @@ def pod(name, image, command, labels=None, user=65532, volumes=None):
         "metadata": {"name": name, "labels": {"e2e": "true", **(labels or {})}},
         "spec": {
             "restartPolicy": "Never",
-            "terminationGracePeriodSeconds": 15,
+            "terminationGracePeriodSeconds": grace,
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "securityContext": {"runAsNonRoot": True, "runAsUser": user, "runAsGroup": user, "fsGroup": user,
@@ -34,18 +34,16 @@ def pod(name, image, command, labels=None, user=65532, volumes=None):
     }
 
 
-class Load:
-    """One `websocket-bench clients` and the reports that it writes each second."""
+class Bench:
+    """One `websocket-bench` and the reports that it writes each second."""
 
-    def __init__(self, release, name, url=None, users=1, connections=1, rate=200, hold=False, silence=75):
+    def __init__(self, release, name, command, **options):
         self.release, self.name, self.namespace = release, name, release.namespace
         self.reports = []
-        command = ["/usr/local/bin/websocket-bench", "clients", "--url", url or release.url,
-                   "--users", str(users), "--connections-per-user", str(connections), "--user-prefix", name + "-",
-                   "--rate", str(rate), "--seconds", "0", "--silence", str(silence), "--secret-file", "/jwt/" + release.jwt_key]
-        if hold:
-            command.append("--hold")
-        self.namespace.apply(pod(name, release.image, command, volumes={release.jwt_secret: "/jwt"}))
+        command = ["/usr/local/bin/websocket-bench", *command, "--user-prefix", name + "-",
+                   "--secret-file", "/jwt/" + release.jwt_key]
+        options["volumes"] = {release.jwt_secret: "/jwt", **options.get("volumes", {})}
+        self.namespace.apply(pod(name, release.image, command, **options))
         until(f"pod {name} runs", self._started, 60)
         self._process = subprocess.Popen(["kubectl", "-n", self.namespace.name, "logs", "-f", name],
                                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
@@ -66,11 +64,6 @@ class Load:
     def last(self):
         return self.reports[-1] if self.reports else {}
 
-    def opened(self, connections, seconds=90):
-        """Waits until that many connections are open."""
-        until(f"{connections} connections of {self.name} are open",
-              lambda: self.last.get("open") == connections or None, seconds)
-
     def stop(self):
         """Ends it as SIGTERM does and returns its last report."""
         self.namespace.kubectl("delete", "pod", self.name, "--wait=true", "--timeout=60s", timeout=70)
@@ -79,3 +72,37 @@ class Load:
         self._process.wait(10)
         assert self.last.get("final"), f"{self.name} ended without its final report: {self.last}"
         return self.last
+
+
+class Load(Bench):
+    """Clients that are held open."""
+
+    def __init__(self, release, name, url=None, users=1, connections=1, rate=200, hold=False, silence=75):
+        command = ["clients", "--url", url or release.url, "--users", str(users),
+                   "--connections-per-user", str(connections), "--rate", str(rate), "--seconds", "0",
+                   "--silence", str(silence)]
+        super().__init__(release, name, command + (["--hold"] if hold else []))
+
+    def opened(self, connections, seconds=90):
+        """Waits until that many connections are open."""
+        until(f"{connections} connections of {self.name} are open",
+              lambda: self.last.get("open") == connections or None, seconds)
+
+
+class Delivery(Bench):
+    """Clients that resume, and a publisher of numbered messages that goes to Redis as a back end does."""
+
+    SETTLE = 20
+
+    def __init__(self, release, name, users, messages_per_second, mode="v1", seconds=600):
+        command = ["deliver", "--url", release.url, "--users", str(users), "--rate", "250", "--mode", mode,
+                   "--via", "script" if mode == "v1" else "redis", "--redis-url-file", "/redis/redis-url",
+                   "--publish-rate", str(messages_per_second), "--seconds", str(seconds), "--settle", str(self.SETTLE)]
+        super().__init__(release, name, command, volumes={release.redis_secret: "/redis"}, grace=self.SETTLE + 15,
+                         labels={f"{release.fullname}-redis-client": "true"})
+
+    def flows(self, messages, seconds=90):
+        """Waits until so many more messages have arrived."""
+        before = self.last.get("received", 0)
+        until(f"{messages} messages of {self.name} arrive",
+              lambda: self.last.get("received", 0) >= before + messages, seconds)
