@@ -15,6 +15,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use crate::protocol::{EventId, Publication, Record, UserId};
@@ -23,7 +24,7 @@ use crate::protocol::{EventId, Publication, Record, UserId};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Arrival {
     /// A bare PUBLISH: there is no history of it.
-    Bare(Vec<u8>),
+    Bare(Bytes),
     /// With its place in history.
     Kept(Record),
 }

@@ -5,6 +5,7 @@ use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
+use super::query::parameter;
 use super::refusal::render;
 use crate::protocol::{CorrelationId, ServiceError};
 use crate::telemetry::events;
@@ -44,7 +45,5 @@ fn find(request: &Request) -> Option<CorrelationId> {
     if let Some(value) = request.headers().get(HEADER) {
         return value.to_str().ok().and_then(CorrelationId::parse);
     }
-    let query = request.uri().query()?;
-    let value = query.split('&').find_map(|pair| pair.strip_prefix(PARAMETER)?.strip_prefix('='))?;
-    CorrelationId::parse(value)
+    parameter(request.uri().query(), PARAMETER).and_then(CorrelationId::parse)
 }

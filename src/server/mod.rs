@@ -10,6 +10,7 @@ mod health;
 mod origin;
 mod page;
 mod publish;
+mod query;
 mod refusal;
 mod upgrade;
 mod v1;

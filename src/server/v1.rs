@@ -7,6 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 
 use super::Service;
+use super::query::parameter;
 use super::upgrade::{expires_at, token_result};
 use crate::auth::{self, Verifier};
 use crate::history::{self, HistoryError};
@@ -24,10 +25,9 @@ const PARAMETER: &str = "last_event_id";
 /// The id that the client says it has, as it says it: in the query, else in the header. An empty one is none.
 #[must_use]
 pub fn last_event_id(query: Option<&str>, headers: &HeaderMap) -> Option<String> {
-    let in_query = query.and_then(|query| {
-        let value = query.split('&').find_map(|pair| pair.strip_prefix(PARAMETER)?.strip_prefix('='))?;
+    let in_query = parameter(query, PARAMETER).map(|value| {
         // What cannot be decoded is no id, and is told so as it stands.
-        Some(auth::decode_form(value).map_or_else(|| value.to_owned(), std::borrow::Cow::into_owned))
+        auth::decode_form(value).map_or_else(|| value.to_owned(), std::borrow::Cow::into_owned)
     });
     let in_header = || {
         let value = headers.get(HEADER)?;

@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::hold::{Follow, Hold};
 use crate::config::{OutboxConfig, OverflowPolicy};
@@ -77,9 +77,10 @@ impl Outbox {
         let before = state.bytes;
         let push = state.push(envelope, bounds, self.resumes);
         let change = signed(state.bytes) - signed(before);
-        let waker = if push == Push::Closed { None } else { state.waker.take() };
-        drop(state);
-        wake(waker);
+        match push {
+            Push::Closed => drop(state),
+            _ => wake(state),
+        }
         metrics.outbox_bytes.add(change);
         let (messages, why) = match push {
             Push::Queued | Push::Held | Push::Closed => return push,
@@ -107,18 +108,14 @@ impl Outbox {
         let mut state = self.state.lock();
         let Some(hold) = &mut state.hold else { return };
         hold.restored();
-        let waker = state.waker.take();
-        drop(state);
-        wake(waker);
+        wake(state);
     }
 
     /// Ends the connection once what is queued was written. The first reason stays.
     pub fn close(&self, close: Close) {
         let mut state = self.state.lock();
         state.close.get_or_insert_with(|| Box::new(close));
-        let waker = state.waker.take();
-        drop(state);
-        wake(waker);
+        wake(state);
     }
 
     /// Ends the connection at once, whatever is queued and whether the peer answers or not.
@@ -126,9 +123,7 @@ impl Outbox {
         let mut state = self.state.lock();
         state.aborted = true;
         state.close.get_or_insert_with(|| Box::new(close));
-        let waker = state.waker.take();
-        drop(state);
-        wake(waker);
+        wake(state);
     }
 
     /// Ready once there is what the session waits for; until then, wakes its task when something happens here.
@@ -232,20 +227,18 @@ impl State {
         {
             self.bytes -= hold.miss();
         }
+        let room = self.has_room(envelope.len(), bounds);
         if let Some(hold) = &mut self.hold
             && in_history
         {
-            if self.queue.len() + hold.kept.len() < bounds.messages
-                && self.bytes + envelope.len() <= bounds.bytes
-            {
+            // Without room it is one of those that are read again.
+            if room {
                 self.bytes += envelope.len();
                 hold.kept.push_back(Arc::clone(envelope));
-            } else {
-                hold.miss();
             }
             return Push::Held;
         }
-        if !self.has_room(envelope.len(), bounds) {
+        if !room {
             match bounds.policy {
                 OverflowPolicy::Close => return self.overflow(resumes),
                 OverflowPolicy::DropOldest if resumes => {
@@ -285,13 +278,8 @@ impl State {
             stays
         });
         self.bytes -= freed;
-        match &mut self.hold {
-            // On a cut link it has to wait for its turn.
-            Some(hold) => {
-                hold.miss();
-            }
-            None => self.hold = Some(Box::new(Hold::due())),
-        }
+        // One that holds back already reads again, on a cut link when its turn comes.
+        self.hold.get_or_insert_with(|| Box::new(Hold::due()));
     }
 
     fn has_room(&self, bytes: usize, bounds: &OutboxConfig) -> bool {
@@ -320,8 +308,10 @@ pub(super) fn signed(bytes: usize) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
-/// Outside the lock: waking may run the session's task on this very thread's queue.
-fn wake(waker: Option<Waker>) {
+/// Wakes the session outside the lock: waking may run its task on this very thread's queue.
+fn wake(mut state: MutexGuard<'_, State>) {
+    let waker = state.waker.take();
+    drop(state);
     if let Some(waker) = waker {
         waker.wake();
     }

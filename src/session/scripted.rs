@@ -4,11 +4,18 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::transport::{Incoming, Outgoing, Transport, TransportError};
+use super::{Ended, Machine, Outbox, Push, Surroundings, V1, run};
+use crate::config::SessionConfig;
+use crate::metrics::Metrics;
+use crate::protocol::{CorrelationId, Envelope};
 
 #[derive(Default)]
 struct State {
@@ -36,6 +43,48 @@ pub(crate) struct Client(Arc<Shared>);
 pub(crate) fn connection() -> (Scripted, Client) {
     let shared = Arc::new(Shared::default());
     (Scripted(Arc::clone(&shared)), Client(shared))
+}
+
+/// A session under way on such a connection, its token good for an hour.
+pub(crate) struct Session {
+    pub(crate) client: Client,
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) config: SessionConfig,
+    pub(crate) task: JoinHandle<Ended>,
+}
+
+impl Session {
+    pub(crate) fn start(
+        outbox: Outbox,
+        v1: Option<Box<V1>>,
+        config: SessionConfig,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let (mut transport, client) = connection();
+        let outbox = Arc::new(outbox);
+        let now = Instant::now();
+        let machine = Machine::new(&config, now + Duration::from_secs(3600), now);
+        let machine = if v1.is_some() { machine.v1() } else { machine };
+        let task = tokio::spawn({
+            let (outbox, metrics, config) = (Arc::clone(&outbox), Arc::clone(&metrics), config.clone());
+            async move {
+                let around = Surroundings {
+                    outbox: &outbox,
+                    config: &config,
+                    metrics: &metrics,
+                    correlation_id: CorrelationId::random(),
+                };
+                run(&mut transport, machine, v1, around).await
+            }
+        });
+        Self { client, outbox, metrics, config, task }
+    }
+
+    /// Gives it a message, as the hub does.
+    pub(crate) fn offer(&self, envelope: &Arc<Envelope>) -> Push {
+        self.outbox.offer(envelope, &self.config.outbox, &self.metrics)
+    }
 }
 
 impl Client {

@@ -3,48 +3,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::scripted::{Client, connection};
+use super::scripted::{Session, connection};
 use super::transport::{Incoming, Outgoing, TransportError};
 use super::{CLOSE_WAIT, Ended, Machine, Outbox, Push, Surroundings, run};
 use crate::config::{OutboxConfig, OverflowPolicy, SessionConfig};
 use crate::metrics::{ClosedWith, FailedMessage, Metrics};
 use crate::protocol::{Close, CloseCode, CorrelationId, Envelope, ErrorCode};
 
-struct Session {
-    client: Client,
-    outbox: Arc<Outbox>,
-    metrics: Arc<Metrics>,
-    config: SessionConfig,
-    task: JoinHandle<Ended>,
-}
-
 fn start(config: SessionConfig) -> Session {
-    let (mut transport, client) = connection();
-    let (outbox, metrics) = (Arc::new(Outbox::default()), Arc::new(Metrics::new()));
-    let now = Instant::now();
-    let machine = Machine::new(&config, now + Duration::from_secs(3600), now);
-    let task = tokio::spawn({
-        let (outbox, metrics, config) = (Arc::clone(&outbox), Arc::clone(&metrics), config.clone());
-        async move {
-            let around = Surroundings {
-                outbox: &outbox,
-                config: &config,
-                metrics: &metrics,
-                correlation_id: CorrelationId::random(),
-            };
-            run(&mut transport, machine, None, around).await
-        }
-    });
-    Session { client, outbox, metrics, config, task }
+    Session::start(Outbox::default(), None, config, Arc::default())
 }
 
 impl Session {
     fn publish(&self, text: &str) -> Push {
         let envelope = Envelope::new(text.to_owned(), usize::MAX).expect("text");
-        self.outbox.offer(&envelope, &self.config.outbox, &self.metrics)
+        self.offer(&envelope)
     }
 
     async fn ends(self) -> Ended {

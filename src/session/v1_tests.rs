@@ -8,19 +8,16 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::scripted::{Client, connection};
+use super::scripted::Session;
 use super::transport::{Incoming, Outgoing};
-use super::{CatchUp, Ended, Machine, NotRenewed, Outbox, Push, Renewals, Surroundings, V1, page_limit, run};
+use super::{CatchUp, NotRenewed, Outbox, Push, Renewals, V1, page_limit};
 use crate::config::{OutboxConfig, OverflowPolicy, SessionConfig};
 use crate::history::{Entry, From, History, HistoryError, open};
 use crate::metrics::{ClosedWith, Metrics};
 use crate::protocol::frame::ReconnectReason;
-use crate::protocol::{
-    Close, CloseCode, CorrelationId, Envelope, ErrorCode, EventId, Record, ServiceError, UserId,
-};
+use crate::protocol::{Close, CloseCode, Envelope, ErrorCode, EventId, Record, ServiceError, UserId};
 
 fn id(milliseconds: u64) -> EventId {
     EventId { milliseconds, sequence: 0 }
@@ -106,53 +103,30 @@ impl Renewals for AsItSays {
     }
 }
 
-struct Session {
-    client: Client,
-    outbox: Arc<Outbox>,
-    metrics: Arc<Metrics>,
-    config: SessionConfig,
-    task: JoinHandle<Ended>,
-}
-
 async fn start(history: &Arc<Written>, last_event_id: Option<&str>) -> Session {
     start_with(history, last_event_id, SessionConfig::default()).await
 }
 
 async fn start_with(history: &Arc<Written>, last_event_id: Option<&str>, config: SessionConfig) -> Session {
-    let (mut transport, client) = connection();
-    let (outbox, metrics) = (Arc::new(Outbox::resuming()), Arc::new(Metrics::new()));
+    let metrics = Arc::new(Metrics::new());
     let history: Arc<dyn History> = Arc::clone(history) as _;
     let user = UserId::new("ann").expect("an id");
     let opening = open(&*history, &user, last_event_id, page_limit(&config)).await.expect("readable");
     let hello = format!("hello {} {}", opening.cursor, opening.resumed);
     let catch_up = CatchUp::new(history, user, opening, &config, &metrics);
     let v1 = Box::new(V1::new(hello, Some(catch_up), Box::new(AsItSays)));
-    let now = Instant::now();
-    let machine = Machine::new(&config, now + Duration::from_secs(3600), now).v1();
-    let task = tokio::spawn({
-        let (outbox, metrics, config) = (Arc::clone(&outbox), Arc::clone(&metrics), config.clone());
-        async move {
-            let around = Surroundings {
-                outbox: &outbox,
-                config: &config,
-                metrics: &metrics,
-                correlation_id: CorrelationId::random(),
-            };
-            run(&mut transport, machine, Some(v1), around).await
-        }
-    });
-    Session { client, outbox, metrics, config, task }
+    Session::start(Outbox::resuming(), Some(v1), config, metrics)
 }
 
 impl Session {
     fn live(&self, message: u64) -> Push {
         let envelope = Envelope::kept(record(message), usize::MAX).expect("text");
-        self.outbox.offer(&envelope, &self.config.outbox, &self.metrics)
+        self.offer(&envelope)
     }
 
     fn bare(&self, text: &str) {
         let envelope = Envelope::new(text.to_owned(), usize::MAX).expect("text");
-        self.outbox.offer(&envelope, &self.config.outbox, &self.metrics);
+        self.offer(&envelope);
     }
 
     fn says(&self, text: &str) {

@@ -59,7 +59,7 @@ impl MemoryBackplane {
 
     fn deliver(&self, user: &UserId, publication: &Publication) -> Published {
         let Some(rings) = &self.history else {
-            let bare = || Arrival::Bare(publication.payload.as_str().into());
+            let bare = || Arrival::Bare(publication.payload.clone().into());
             return Published { id: None, subscribers: self.hand_on(user, bare) };
         };
         let (id, subscribers) =

@@ -12,9 +12,9 @@ impl Sink for Seen {
     fn deliver(&self, user: &str, arrival: Arrival) {
         let payload = match arrival {
             Arrival::Bare(payload) => payload,
-            Arrival::Kept(record) => record.payload.to_vec(),
+            Arrival::Kept(record) => record.payload,
         };
-        self.0.lock().push((user.to_owned(), payload));
+        self.0.lock().push((user.to_owned(), payload.to_vec()));
     }
 
     fn malformed(&self, _bytes: usize) {}

@@ -38,7 +38,7 @@ impl Role for Subscriber {
             && let Some(channel) = self.channels.user(&channel)
         {
             match channel {
-                Channel::Plain(user) => self.sink.deliver(user, Arrival::Bare(payload)),
+                Channel::Plain(user) => self.sink.deliver(user, Arrival::Bare(payload.into())),
                 Channel::Messages(user) => {
                     let bytes = payload.len();
                     match Record::decode(&payload.into()) {

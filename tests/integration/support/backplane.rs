@@ -37,7 +37,7 @@ impl Sink for Recorder {
     fn deliver(&self, user: &str, arrival: Arrival) {
         self.0.send_modify(|seen| {
             let payload = match arrival {
-                Arrival::Bare(payload) => payload,
+                Arrival::Bare(payload) => payload.to_vec(),
                 Arrival::Kept(record) => {
                     let payload = record.payload.to_vec();
                     seen.kept.push(record);
