@@ -1,16 +1,17 @@
-//! Asking a neighbour for a small JSON document over plain HTTP: a pod's `/status`, a sidecar's `/gauge`.
+//! Asking a neighbour for a small document over plain HTTP: a pod's `/status` or `/metrics`, a sidecar's `/gauge`.
 
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-/// Largest answer that is read; the documents asked for have a few hundred bytes.
-const MAX_ANSWER_BYTES: usize = 64 * 1024;
+/// Largest answer that is read: a page of metrics has some ten KiB, the other documents a few hundred bytes.
+const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 
 /// Why there is no answer to use.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +35,7 @@ pub enum FetchError {
         /// How long it was waited for.
         bound: Duration,
     },
-    /// An answer, but not with 200.
+    /// An answer, but not with 200, or to a POST with no success.
     #[error("{url} answered {status}")]
     Status {
         /// What was asked.
@@ -76,6 +77,14 @@ impl Fetch {
             .map_err(|error| FetchError::Answer { url: url.to_owned(), reason: error.to_string() })
     }
 
+    /// GETs a text.
+    ///
+    /// # Errors
+    /// As for [`Fetch::json`].
+    pub async fn text(&self, url: &str) -> Result<String, FetchError> {
+        Ok(String::from_utf8_lossy(&self.get(url).await?).into_owned())
+    }
+
     /// Sees that the answer is a 200, whatever it says.
     ///
     /// # Errors
@@ -84,19 +93,35 @@ impl Fetch {
         self.get(url).await.map(|_| ())
     }
 
+    /// POSTs nothing, and sees that the answer is a success.
+    ///
+    /// # Errors
+    /// When it is not, with a text that names the URL.
+    pub async fn post(&self, url: &str) -> Result<(), FetchError> {
+        self.bounded(url, Method::POST).await.map(|_| ())
+    }
+
     async fn get(&self, url: &str) -> Result<Bytes, FetchError> {
-        match timeout(self.bound, self.ask(url)).await {
+        self.bounded(url, Method::GET).await
+    }
+
+    async fn bounded(&self, url: &str, method: Method) -> Result<Bytes, FetchError> {
+        match timeout(self.bound, self.ask(url, method)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(FetchError::Timeout { url: url.to_owned(), bound: self.bound }),
         }
     }
 
-    async fn ask(&self, url: &str) -> Result<Bytes, FetchError> {
-        let uri = url.parse().map_err(|_| FetchError::Url(url.to_owned()))?;
+    async fn ask(&self, url: &str, method: Method) -> Result<Bytes, FetchError> {
+        let mut request = Request::new(Empty::new());
+        *request.uri_mut() = url.parse().map_err(|_| FetchError::Url(url.to_owned()))?;
+        let reads = method == Method::GET;
+        *request.method_mut() = method;
         let unreachable = |reason: String| FetchError::Unreachable { url: url.to_owned(), reason };
-        let answer = self.client.get(uri).await.map_err(|error| unreachable(root(&error)))?;
-        if answer.status() != http::StatusCode::OK {
-            return Err(FetchError::Status { url: url.to_owned(), status: answer.status().as_u16() });
+        let answer = self.client.request(request).await.map_err(|error| unreachable(root(&error)))?;
+        let status = answer.status();
+        if (reads && status != StatusCode::OK) || !status.is_success() {
+            return Err(FetchError::Status { url: url.to_owned(), status: status.as_u16() });
         }
         let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES);
         Ok(body.collect().await.map_err(|error| unreachable(error.to_string()))?.to_bytes())

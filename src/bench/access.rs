@@ -82,7 +82,11 @@ pub(super) struct Mint {
 }
 
 impl Mint {
-    fn token(&self, user: &UserId) -> Result<Bearer, MintError> {
+    /// A token that outlives any run.
+    ///
+    /// # Errors
+    /// When the key cannot sign.
+    pub(super) fn token(&self, user: &UserId) -> Result<Bearer, MintError> {
         let expires = SystemTime::now() + TOKEN_LIFETIME;
         let token = self.minter.mint(&Grant::new(&self.grants, user.clone(), TOKEN_LIFETIME))?;
         Ok(Bearer { token: SecretString::from(token.expose().to_owned()), expires: Some(expires) })

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::access::{AccessArgs, Dialer};
-use super::print;
+use super::output::print;
 use super::tally::Tally;
 use crate::backoff::Backoff;
 use crate::client::{DialError, Socket, leave};

@@ -1,23 +1,42 @@
 //! `websocket-bench`: clients by the thousand, and one report of what happened to them.
 //!
-//! `clients` holds connections open and counts how they fare; `deliver` publishes and counts what arrives; `probe` sees one
-//! message through, from Redis to a client.
+//! `connect`, `deliver`, `churn`, `drain` and `reconnect` measure a service, `floor` the machine; `clients` holds connections
+//! open and counts how they fare; `probe` sees one message through, from Redis to a client.
 
 mod access;
+mod churn;
 mod clients;
+mod connect;
+mod crowd;
 mod deliver;
+mod dialect;
+mod drain;
+mod floor;
+mod holding;
+mod latency;
+mod line;
+mod output;
 mod probe;
+mod ramp;
+mod reconnect;
+mod score;
+mod server;
+mod session;
 mod tally;
+mod wire;
 
 use std::ffi::OsString;
-use std::io::Write;
 
 use clap::{Parser, Subcommand};
-use serde::Serialize;
 
+pub use churn::ChurnArgs;
 pub use clients::ClientsArgs;
+pub use connect::ConnectArgs;
 pub use deliver::DeliverArgs;
+pub use drain::DrainArgs;
+pub use floor::FloorArgs;
 pub use probe::ProbeArgs;
+pub use reconnect::ReconnectArgs;
 
 const CLIENTS_REPORT: &str = "\
 Each line has totals: \"opened\", \"refused\" by HTTP status, \"closes\" by code (1006: lost without a close frame; 1005: a \
@@ -45,9 +64,24 @@ pub enum Command {
     /// Hold connections open and print a line of JSON every second on how they fare.
     #[command(after_long_help = CLIENTS_REPORT)]
     Clients(ClientsArgs),
+    /// Open connections, hold them and close them: what they cost the server.
+    #[command(after_long_help = connect::HELP)]
+    Connect(Box<ConnectArgs>),
     /// Publish numbered messages, and count what each connection gets of them.
     #[command(after_long_help = deliver::HELP)]
     Deliver(Box<DeliverArgs>),
+    /// Hold connections and replace some of them each second.
+    #[command(after_long_help = churn::HELP)]
+    Churn(Box<ChurnArgs>),
+    /// Drain a server, or watch it be drained, and see its clients come back.
+    #[command(after_long_help = drain::HELP)]
+    Drain(Box<DrainArgs>),
+    /// Cut all connections at once, and see them come back.
+    #[command(after_long_help = reconnect::HELP)]
+    Reconnect(Box<ReconnectArgs>),
+    /// What a write to a socket costs here: no server delivers a message for less.
+    #[command(after_long_help = floor::HELP)]
+    Floor(FloorArgs),
     /// Connect as a user, publish a message for it on Redis, and see it arrive.
     Probe(ProbeArgs),
 }
@@ -67,18 +101,14 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, c
 pub async fn run(command: &Command) -> anyhow::Result<()> {
     match command {
         Command::Clients(args) => clients::run(args).await,
+        Command::Connect(args) => connect::run(args).await,
         Command::Deliver(args) => deliver::run(args).await,
+        Command::Churn(args) => churn::run(args).await,
+        Command::Drain(args) => drain::run(args).await,
+        Command::Reconnect(args) => reconnect::run(args).await,
+        Command::Floor(args) => floor::run(args),
         Command::Probe(args) => probe::run(args).await,
     }
-}
-
-/// A line of JSON on standard output.
-fn print(report: &impl Serialize) -> anyhow::Result<()> {
-    let mut line = serde_json::to_vec(report)?;
-    line.push(b'\n');
-    let mut out = std::io::stdout().lock();
-    out.write_all(&line)?;
-    Ok(out.flush()?)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! How a client behaves.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::endpoint::Endpoint;
@@ -9,6 +10,8 @@ use super::endpoint::Endpoint;
 pub struct ClientConfig {
     /// Where to connect.
     pub endpoint: Endpoint,
+    /// The local address to connect from; none leaves it to the system.
+    pub source: Option<IpAddr>,
     /// Whether to speak `websocket-service.v1`, with ids and resumption. Without it each text is a message.
     pub v1: bool,
     /// The cursor of an earlier client ([`Client::cursor`](super::Client::cursor)), to go on where it stopped.
@@ -33,6 +36,7 @@ impl ClientConfig {
     pub fn new(endpoint: Endpoint) -> Self {
         Self {
             endpoint,
+            source: None,
             v1: true,
             last_event_id: None,
             backoff_base: Duration::from_millis(100),

@@ -143,7 +143,7 @@ impl<T: TokenSource> Client<T> {
         let position = self.cursor.position().filter(|_| config.v1).map(str::to_owned);
         Box::pin(async move {
             let bearer = tokens.token(fresh).await.map_err(Fault::Token)?;
-            let hello = Hello { v1: config.v1, last_event_id: position.as_deref() };
+            let hello = Hello { v1: config.v1, last_event_id: position.as_deref(), source: config.source };
             let socket = dial(&config.endpoint, &bearer.token, &hello, config.connect_bound).await;
             Ok((socket.map_err(Fault::Dial)?, bearer.expires))
         })

@@ -37,8 +37,9 @@ mod token;
 
 pub use config::ClientConfig;
 pub use connection::leave;
-pub use dial::{DialError, Hello, Socket, dial};
+pub use dial::{DialError, Hello, Socket, dial, reach};
 pub use endpoint::Endpoint;
 pub use event::{Body, Event, Message, Opened};
 pub use life::Client;
+pub use pause::{Next, Pause};
 pub use token::{Bearer, TokenFault, TokenSource};

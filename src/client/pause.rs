@@ -15,7 +15,7 @@ pub(super) const MAX_ANNOUNCED: Duration = Duration::from_secs(300);
 
 /// What comes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Next {
+pub enum Next {
     /// Connect after this long.
     After(Duration),
     /// The same with a token that was not refused yet.
@@ -24,32 +24,35 @@ pub(super) enum Next {
     Stop,
 }
 
+/// How long to stay away after what happened last. Whoever holds it sleeps.
 #[derive(Debug)]
-pub(super) struct Pause {
+pub struct Pause {
     backoff: Backoff,
     /// Tokens refused since one was accepted.
     refusals: u8,
 }
 
 impl Pause {
-    pub(super) fn new(base: Duration, cap: Duration) -> Self {
+    /// Random waits of at most `base` after the first failure, and of at most `cap` after many.
+    #[must_use]
+    pub fn new(base: Duration, cap: Duration) -> Self {
         Self { backoff: Backoff::new(base, cap), refusals: 0 }
     }
 
     /// The token was accepted beyond doubt.
-    pub(super) fn accepted(&mut self) {
+    pub fn accepted(&mut self) {
         self.refusals = 0;
     }
 
     /// A connection has lived: whatever failed before is over.
-    pub(super) fn lived(&mut self) {
+    pub fn lived(&mut self) {
         self.refusals = 0;
         self.backoff.reset();
     }
 
     /// After a close; 1006 is a connection that was lost. `announced` is what is left of the wait that a `reconnect`
     /// frame asked for.
-    pub(super) fn closed(&mut self, code: u16, announced: Option<Duration>) -> Next {
+    pub fn closed(&mut self, code: u16, announced: Option<Duration>) -> Next {
         match code {
             1000 | 1002 | 1003 | 1007 | 1009 | 4000 | 4004 => Next::Stop,
             1008 => self.token_refused(),
@@ -60,7 +63,7 @@ impl Pause {
     }
 
     /// After an answer in HTTP.
-    pub(super) fn refused(&mut self, status: u16, retry_after: Option<Duration>) -> Next {
+    pub fn refused(&mut self, status: u16, retry_after: Option<Duration>) -> Next {
         match status {
             400 | 403 | 404 | 426 => Next::Stop,
             401 => self.token_refused(),
@@ -69,7 +72,7 @@ impl Pause {
     }
 
     /// After an attempt that came to nothing.
-    pub(super) fn failed(&mut self) -> Next {
+    pub fn failed(&mut self) -> Next {
         Next::After(self.backoff.next_delay())
     }
 

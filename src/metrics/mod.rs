@@ -5,6 +5,7 @@ mod declare;
 mod doc;
 mod gauge;
 mod labels;
+mod process;
 
 use std::fmt;
 
@@ -85,7 +86,7 @@ impl Metrics {
             draining: d.gauge("websocket_draining", "1 once the pod drains, else 0."),
             drain_remaining: d.gauge("websocket_drain_remaining", "Connections still to be closed by a drain; 0 when none is under way."),
             drain_forced: d.counter("websocket_drain_forced_total", "Connections cut at the drain's deadline or by its fast path."),
-            declared: d,
+            declared: d.with_process(),
         }
     }
 

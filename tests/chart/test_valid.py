@@ -7,7 +7,8 @@ import subprocess
 
 import pytest
 import schemas
-from conftest import ABSENT, CI_VALUES, Rendered, render
+import yaml
+from conftest import ABSENT, CI_VALUES, ROOT, Rendered, render
 
 # Kinds of other projects; their own types are asked, by test_custom_resources.
 CUSTOM = {"ScaledObject", "ServiceMonitor", "PodMonitor", "PrometheusRule", "HTTPRoute", "Certificate", "Issuer"}
@@ -27,6 +28,9 @@ def test_kubeconform(version: str, tmp_path: pathlib.Path) -> None:
         names |= {schema_name(item) for item in rendered.objects.values()}
         files.append(tmp_path / f"{values.stem}.yaml")
         files[-1].write_text(rendered.text)
+    for file in sorted((ROOT / "examples").glob("**/*.yaml")):
+        names |= {schema_name(item) for item in yaml.safe_load_all(file.read_text())}
+        files.append(file)
     schemas.write(version, names, tmp_path)
     location = str(tmp_path / schemas.LOCATION)
     command = ["kubeconform", "-strict", "-summary", "-output", "json", "-skip", ",".join(sorted(CUSTOM)), "-kubernetes-version", version]

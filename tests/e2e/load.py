@@ -95,7 +95,7 @@ class Delivery(Bench):
     SETTLE = 20
 
     def __init__(self, release, name, users, messages_per_second, mode="v1", seconds=600):
-        command = ["deliver", "--url", release.url, "--users", str(users), "--rate", "250", "--mode", mode,
+        command = ["deliver", "--json", "--url", release.url, "--users", str(users), "--rate", "250", "--mode", mode,
                    "--via", "script" if mode == "v1" else "redis", "--redis-url-file", "/redis/redis-url",
                    "--publish-rate", str(messages_per_second), "--seconds", str(seconds), "--settle", str(self.SETTLE)]
         super().__init__(release, name, command, volumes={release.redis_secret: "/redis"}, grace=self.SETTLE + 15,

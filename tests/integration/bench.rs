@@ -15,7 +15,7 @@ use crate::support::service::{SECRET, Service};
 use crate::support::{LOCAL, eventually};
 
 /// A command of the bench against this address.
-fn bench(command: &str, address: SocketAddr, arguments: &[&str]) -> Program {
+pub(crate) fn bench(command: &str, address: SocketAddr, arguments: &[&str]) -> Program {
     let mut process = Command::new(env!("CARGO_BIN_EXE_websocket-bench"));
     process.env_clear().stdin(Stdio::null());
     process.arg(command).args(["--url", &format!("ws://{address}/ws")]).args(arguments);

@@ -15,10 +15,10 @@ use crate::support::scripted::{Guest, Scripted};
 use crate::support::service::{SECRET, Service};
 use crate::support::{LOCAL, eventually, within};
 
-fn deliver(url: &str, arguments: &[&str]) -> Program {
+pub(crate) fn deliver(url: &str, arguments: &[&str]) -> Program {
     let mut process = Command::new(env!("CARGO_BIN_EXE_websocket-bench"));
     process.env_clear().stdin(Stdio::null());
-    process.args(["deliver", "--url", url, "--secret", SECRET]).args(arguments);
+    process.args(["deliver", "--json", "--url", url, "--secret", SECRET]).args(arguments);
     // Where coverage is measured, the process's counts as well.
     #[expect(clippy::disallowed_methods, reason = "no setting of the service")]
     if let Some(file) = std::env::var_os("LLVM_PROFILE_FILE") {
@@ -28,12 +28,12 @@ fn deliver(url: &str, arguments: &[&str]) -> Program {
 }
 
 /// The last line so far.
-fn latest(program: &Program) -> Value {
+pub(crate) fn latest(program: &Program) -> Value {
     let line = program.out().pop().unwrap_or_else(|| "{}".to_owned());
     serde_json::from_str(&line).expect("a line of JSON")
 }
 
-async fn last_line(mut program: Program) -> Value {
+pub(crate) async fn last_line(mut program: Program) -> Value {
     assert_eq!(program.exit_code().await, Some(0), "{}", program.text());
     let last = latest(&program);
     assert_eq!(last["final"], true);
@@ -41,33 +41,33 @@ async fn last_line(mut program: Program) -> Value {
 }
 
 /// Sees that a report has these fields.
-fn assert_fields(report: &Value, expected: &Value) {
+pub(crate) fn assert_fields(report: &Value, expected: &Value) {
     for (name, value) in expected.as_object().expect("an object") {
         assert_eq!(&report[name], value, "{name} of {report}");
     }
 }
 
 /// The service's publish API, answered by the test.
-struct Api {
+pub(crate) struct Api {
     listener: TcpListener,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 /// A request that waits for its answer.
-struct Post {
+pub(crate) struct Post {
     stream: TcpStream,
-    head: String,
-    message: Value,
+    pub(crate) head: String,
+    pub(crate) message: Value,
 }
 
 impl Api {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         Self { listener, address }
     }
 
-    async fn next(&self) -> Post {
+    pub(crate) async fn next(&self) -> Post {
         let (mut stream, _) = within("a publication", LOCAL, self.listener.accept()).await.expect("accepted");
         let mut request = Vec::new();
         let parts = async {
@@ -92,13 +92,16 @@ impl Post {
         self.message["n"].as_u64().expect("a number")
     }
 
-    fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         let value = self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
         value.unwrap_or_else(|| panic!("no {name} in {}", self.head))
     }
 
-    async fn answer(mut self, status: u16) -> Value {
-        let body = r#"{"id":"1-0","subscribers":1}"#;
+    async fn answer(self, status: u16) -> Value {
+        self.answer_with(status, r#"{"id":"1-0","subscribers":1}"#).await
+    }
+
+    pub(crate) async fn answer_with(mut self, status: u16, body: &str) -> Value {
         let length = body.len();
         let answer =
             format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}");
@@ -219,7 +222,7 @@ async fn a_refused_publication_and_missing_flags_end_the_run() {
     assert!(program.text().contains("a publication was refused with 401"), "{}", program.text());
     assert!(!program.text().contains("wrong"), "{}", program.text());
     for (arguments, part) in [
-        (&base[..], "--via http needs --api-key"),
+        (&base[..], "--via http and --via centrifugo need --api-key"),
         (&["--users", "1"], "need --redis-url or --redis-url-file"),
     ] {
         let mut program = deliver(&server.url, arguments);

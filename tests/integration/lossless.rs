@@ -114,6 +114,7 @@ impl World {
         bench.env_clear().stdin(Stdio::null());
         bench.args([
             "deliver",
+            "--json",
             "--secret",
             SECRET,
             "--mode",

@@ -6,6 +6,8 @@ mod adapter_control;
 mod admission;
 mod bench;
 mod bench_deliver;
+mod bench_load;
+mod bench_peers;
 mod bounds;
 mod broken_frames;
 mod browser;

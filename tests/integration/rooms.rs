@@ -87,7 +87,18 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("client", &["backoff", "protocol"]),
     (
         "bench",
-        &["auth", "backoff", "backplane", "client", "config", "history", "open_files", "protocol", "signal"],
+        &[
+            "auth",
+            "backoff",
+            "backplane",
+            "client",
+            "config",
+            "fetch",
+            "history",
+            "open_files",
+            "protocol",
+            "signal",
+        ],
     ),
     (
         "cli",
@@ -126,6 +137,8 @@ const ONLY_IN: &[(&str, &[&str])] = &[
         "tokio_tungstenite",
         &["bench/", "client/", "session/transport/", "protocol/payload.rs", "server/handshake.rs"],
     ),
+    ("hdrhistogram", &["bench/latency.rs"]),
+    ("indicatif", &["bench/output/"]),
     ("serde_yaml", &["config/yaml.rs"]),
     ("jsonwebtoken", &["auth/", "config/keys.rs", "cli/token.rs", "bin/"]),
     ("prometheus", &["adapter/", "metrics/"]),

@@ -5,21 +5,16 @@ use std::time::Duration;
 use anyhow::Context;
 use http::Uri;
 
-use crate::bench::access::{AccessArgs, secret, secret_file};
+use crate::bench::access::{secret, secret_file};
+use crate::bench::crowd::CrowdArgs;
+use crate::bench::ramp::RampArgs;
 use crate::config::{BackplaneConfig, HistoryConfig, Secret};
-use crate::protocol::{IdError, UserId};
 
 /// Largest message, in bytes: the service's default.
 pub(super) const MAX_MESSAGE_BYTES: usize = 65_536;
 
-/// How clients connect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Mode {
-    /// Without a subprotocol: each text is a message, and what is missed is lost.
-    Plain,
-    /// With websocket-service.v1: ids, resumption, gaps.
-    V1,
-}
+/// Publications in one write where nothing is said, at most.
+const PIPELINE: u32 = 50;
 
 /// How messages are published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -30,49 +25,56 @@ pub(super) enum Via {
     Script,
     /// POST /v1/users/{id}/messages.
     Http,
+    /// POST /api/batch of a Centrifugo.
+    Centrifugo,
+}
+
+/// How fast messages are published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// So many a second.
+    Rate(u32),
+    /// As fast as they arrive.
+    Max,
 }
 
 /// Arguments of `deliver`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct DeliverArgs {
     #[command(flatten)]
-    pub(super) access: AccessArgs,
-    /// Number of users: PREFIX0, PREFIX1 and so on
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub(super) users: u32,
-    /// Connections of each user
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
-    pub(super) connections_per_user: u32,
-    /// What stands before the number in a user id
-    #[arg(long, value_name = "PREFIX", default_value = "u")]
-    pub(super) user_prefix: String,
-    /// New connections a second at the start; reconnects are not held back
-    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub(super) rate: u32,
-    /// How to connect
-    #[arg(long, value_enum, default_value_t = Mode::Plain)]
-    pub(super) mode: Mode,
+    pub(super) crowd: CrowdArgs,
+    #[command(flatten)]
+    pub(super) ramp: RampArgs,
     /// How to publish
     #[arg(long, value_enum, default_value_t = Via::Redis)]
     pub(super) via: Via,
-    /// Messages a second over all users, which take turns
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub(super) publish_rate: u32,
+    /// Messages a second over all users, which take turns; or `max`: as many as arrive
+    #[arg(long, value_name = "N", default_value = "100", value_parser = pace)]
+    pub(super) publish_rate: Pace,
+    /// With --publish-rate max: most deliveries that are under way. What has not arrived after 500 ms is not waited for
+    #[arg(long, value_name = "N", default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(super) window: u32,
+    /// With --via redis and --via centrifugo: publications in one write. A fiftieth of the rate unless given, at most 50
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pipeline: Option<u32>,
     /// Most publications that wait for their answers. Each user's are one after the other
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(super) in_flight: u32,
+    /// Seconds from the last connection to the first message, for the server's idle memory
+    #[arg(long, value_name = "S", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=3_600))]
+    pub(super) hold: u64,
     /// Seconds of publishing, which begins when all connections are open; SIGTERM or SIGINT ends it early
     #[arg(long, value_name = "S", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(super) seconds: u64,
     /// Seconds to wait for stragglers afterwards, in which failed publications are tried again
     #[arg(long, value_name = "S", default_value_t = 15, value_parser = clap::value_parser!(u64).range(0..=3_600))]
     pub(super) settle: u64,
+    /// Seconds from the last close to the last look at the server's memory
+    #[arg(long, value_name = "S", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=3_600))]
+    pub(super) after: u64,
     /// Bytes of each message, where what it must say is shorter
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub(super) bytes: u32,
-    /// Seconds without a frame, a ping included, after which a connection counts as lost
-    #[arg(long, value_name = "S", default_value_t = 75, value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    pub(super) silence: u64,
     #[command(flatten)]
     redis: RedisArgs,
     /// What stands before the user id in a channel's name
@@ -84,7 +86,7 @@ pub struct DeliverArgs {
     /// With --via script: seconds that a history is kept after its last message
     #[arg(long, value_name = "S", default_value_t = 3_600, value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) history_ttl: u32,
-    /// With --via http: http://HOST:PORT
+    /// With --via http and --via centrifugo: http://HOST:PORT
     #[arg(long, value_name = "URL", value_parser = publish_url)]
     publish_url: Option<Uri>,
     #[command(flatten)]
@@ -105,7 +107,7 @@ struct RedisArgs {
 #[derive(Debug, Clone, clap::Args)]
 #[group(required = false, multiple = false)]
 struct ApiKeyArgs {
-    /// With --via http: the API key. Other users may see flags: the file is better
+    /// With --via http and --via centrifugo: the API key. Other users may see flags: the file is better
     #[arg(long, value_name = "KEY", value_parser = secret)]
     api_key: Option<Secret>,
     /// File with the API key
@@ -114,28 +116,24 @@ struct ApiKeyArgs {
 }
 
 impl DeliverArgs {
-    /// Every user.
-    ///
-    /// # Errors
-    /// When the prefix makes ids too long.
-    pub(super) fn all_users(&self) -> Result<Vec<UserId>, IdError> {
-        (0..self.users).map(|user| UserId::new(&format!("{}{user}", self.user_prefix))).collect()
-    }
-
-    /// Every connection's user, by number, so that the users come one after the other, and then their further connections.
-    pub(super) fn connections(&self) -> Vec<u32> {
-        (0..self.connections_per_user).flat_map(|_| 0..self.users).collect()
+    /// Publications in one write; none where each has a request of its own.
+    pub(super) fn burst(&self) -> Option<u32> {
+        let asked = match (self.pipeline, self.publish_rate) {
+            (Some(pipeline), _) => pipeline,
+            (None, Pace::Rate(rate)) => (rate / PIPELINE).clamp(1, PIPELINE),
+            // One burst to many connections must fit into the window.
+            (None, Pace::Max) => (self.window / self.crowd.fan_out()).clamp(1, PIPELINE),
+        };
+        match self.via {
+            Via::Redis => Some(asked).filter(|burst| *burst > 1),
+            Via::Centrifugo => Some(asked),
+            Via::Script | Via::Http => None,
+        }
     }
 
     /// The history that the script writes.
     pub(super) fn history(&self) -> HistoryConfig {
         HistoryConfig { size: self.history_size as usize, ttl: Duration::from_secs(self.history_ttl.into()) }
-    }
-
-    /// Bound of the whole start.
-    pub(super) fn connect_bound(&self, connections: usize) -> Duration {
-        let at_rate = u64::try_from(connections).unwrap_or(u64::MAX) / u64::from(self.rate);
-        Duration::from_secs(at_rate.saturating_add(30))
     }
 
     /// Where to publish through Redis.
@@ -153,9 +151,17 @@ impl DeliverArgs {
     /// # Errors
     /// When a flag is missing.
     pub(super) fn http(&self) -> anyhow::Result<(&Uri, &Secret)> {
-        let url = self.publish_url.as_ref().context("--via http needs --publish-url")?;
+        let url = self.publish_url.as_ref().context("--via http and --via centrifugo need --publish-url")?;
         let key = self.key.api_key.as_ref().or(self.key.api_key_file.as_ref());
-        Ok((url, key.context("--via http needs --api-key or --api-key-file")?))
+        Ok((url, key.context("--via http and --via centrifugo need --api-key or --api-key-file")?))
+    }
+}
+
+fn pace(text: &str) -> Result<Pace, String> {
+    match text.parse() {
+        _ if text == "max" => Ok(Pace::Max),
+        Ok(rate @ 1..=1_000_000) => Ok(Pace::Rate(rate)),
+        _ => Err("expected 1 to 1000000, or max".to_owned()),
     }
 }
 
@@ -171,6 +177,12 @@ fn publish_url(text: &str) -> Result<Uri, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pace_is_a_number_or_max() {
+        assert_eq!((pace("max"), pace("2000")), (Ok(Pace::Max), Ok(Pace::Rate(2_000))));
+        assert!(["0", "", "MAX", "1000001", "-1"].iter().all(|text| pace(text).is_err()));
+    }
 
     #[test]
     fn a_publish_url_is_an_origin() {

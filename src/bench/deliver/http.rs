@@ -1,4 +1,4 @@
-//! Publishing over HTTP.
+//! Publishing over HTTP: to the service, or to a Centrifugo.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::time::timeout;
 
 use super::publisher::{Failure, Outgoing};
+use crate::bench::dialect::centrifugo;
 
 /// For one request, from connecting to the last byte of the answer.
 const BOUND: Duration = Duration::from_secs(5);
@@ -27,21 +28,36 @@ const MAX_SAID: usize = 200;
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// Publishes with `POST /v1/users/{id}/messages`, over connections that are kept.
+/// Publishes over connections that are kept.
 pub(super) struct HttpPublisher {
     client: Client<HttpConnector, Full<Bytes>>,
     origin: String,
-    bearer: HeaderValue,
+    /// The header with the key.
+    key: (HeaderName, HeaderValue),
 }
 
 impl HttpPublisher {
+    /// To the service's `POST /v1/users/{id}/messages`.
+    ///
     /// # Errors
     /// When the key has characters that no header can carry.
     pub(super) fn new(url: &Uri, key: &SecretString) -> anyhow::Result<Self> {
-        let mut bearer = HeaderValue::try_from(format!("Bearer {}", key.expose_secret()))?;
-        bearer.set_sensitive(true);
+        Self::with_key(url, AUTHORIZATION, &format!("Bearer {}", key.expose_secret()))
+    }
+
+    /// To the `POST /api/batch` of a Centrifugo.
+    ///
+    /// # Errors
+    /// As for [`HttpPublisher::new`].
+    pub(super) fn centrifugo(url: &Uri, key: &SecretString) -> anyhow::Result<Self> {
+        Self::with_key(url, centrifugo::API_KEY, key.expose_secret())
+    }
+
+    fn with_key(url: &Uri, header: HeaderName, key: &str) -> anyhow::Result<Self> {
+        let mut value = HeaderValue::try_from(key)?;
+        value.set_sensitive(true);
         let origin = url.to_string().trim_end_matches('/').to_owned();
-        Ok(Self { client: Client::builder(TokioExecutor::new()).build_http(), origin, bearer })
+        Ok(Self { client: Client::builder(TokioExecutor::new()).build_http(), origin, key: (header, value) })
     }
 
     /// Publishes once.
@@ -49,34 +65,66 @@ impl HttpPublisher {
     /// # Errors
     /// [`Failure::Fatal`] where the same request would be refused again; otherwise [`Failure::Again`].
     pub(super) async fn publish(&self, message: &Outgoing<'_>) -> Result<(), Failure> {
-        let request = self.request(message).map_err(|error| Failure::Fatal(error.to_string()))?;
+        let path = format!("/v1/users/{}/messages", segment(message.user));
+        let request = self.post(&path).header(IDEMPOTENCY_KEY, message.key);
+        let request = request.body(Full::from(message.text.to_owned()));
+        let (status, body) = self.send(request).await?;
+        match status {
+            StatusCode::ACCEPTED => Ok(()),
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
+                Err(Failure::Again(said(status, &body)))
+            }
+            _ if status.is_client_error() => Err(Failure::Fatal(said(status, &body))),
+            _ => Err(Failure::Again(said(status, &body))),
+        }
+    }
+
+    /// Publishes several in one request, to a Centrifugo.
+    ///
+    /// # Errors
+    /// [`Failure::Fatal`] where it is refused, [`Failure::Unknown`] where some may have been published.
+    pub(super) async fn publish_batch(&self, messages: &[Outgoing<'_>]) -> Result<(), Failure> {
+        let body = centrifugo::batch(messages.iter().map(|message| (message.user, message.text)));
+        let request = self.post(centrifugo::BATCH).body(Full::from(body));
+        let outcome = self.send(request).await;
+        let (status, body) = outcome.map_err(|failure| match failure {
+            Failure::Again(reason) => Failure::Unknown(reason),
+            other => other,
+        })?;
+        match status {
+            StatusCode::OK if !centrifugo::has_error(&body) => Ok(()),
+            _ if status.is_server_error() => Err(Failure::Unknown(said(status, &body))),
+            _ => Err(Failure::Fatal(said(status, &body))),
+        }
+    }
+
+    fn post(&self, path: &str) -> http::request::Builder {
+        let (header, key) = &self.key;
+        Request::post(format!("{}{path}", self.origin)).header(header, key).header(CONTENT_TYPE, JSON)
+    }
+
+    async fn send(
+        &self,
+        request: http::Result<Request<Full<Bytes>>>,
+    ) -> Result<(StatusCode, Bytes), Failure> {
+        let request = request.map_err(|error| Failure::Fatal(error.to_string()))?;
         let asked = async {
             let answer = self.client.request(request).await.map_err(|error| error.to_string())?;
             let status = answer.status();
             let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES).collect().await;
             Ok((status, body.map_err(|error| error.to_string())?.to_bytes()))
         };
-        let (status, body) = match timeout(BOUND, asked).await {
-            Ok(outcome) => outcome.map_err(Failure::Again)?,
-            Err(_) => return Err(Failure::Again(format!("no answer within {BOUND:?}"))),
-        };
-        let said: String = String::from_utf8_lossy(&body).chars().take(MAX_SAID).collect();
-        let said = format!("{status}: {}", said.escape_debug());
-        match status {
-            StatusCode::ACCEPTED => Ok(()),
-            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Err(Failure::Again(said)),
-            _ if status.is_client_error() => Err(Failure::Fatal(said)),
-            _ => Err(Failure::Again(said)),
+        match timeout(BOUND, asked).await {
+            Ok(outcome) => outcome.map_err(Failure::Again),
+            Err(_) => Err(Failure::Again(format!("no answer within {BOUND:?}"))),
         }
     }
+}
 
-    fn request(&self, message: &Outgoing<'_>) -> http::Result<Request<Full<Bytes>>> {
-        Request::post(format!("{}/v1/users/{}/messages", self.origin, segment(message.user)))
-            .header(AUTHORIZATION, self.bearer.clone())
-            .header(CONTENT_TYPE, JSON)
-            .header(IDEMPOTENCY_KEY, message.key)
-            .body(Full::from(message.text.to_owned()))
-    }
+/// An answer, for a report.
+fn said(status: StatusCode, body: &[u8]) -> String {
+    let said: String = String::from_utf8_lossy(body).chars().take(MAX_SAID).collect();
+    format!("{status}: {}", said.escape_debug())
 }
 
 /// A user id as a segment of a path.

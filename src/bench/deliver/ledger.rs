@@ -39,6 +39,8 @@ struct Sent {
     /// The last number that was begun; the first is 1.
     begun: u32,
     accepted: Numbers,
+    /// Connections that have opened.
+    listeners: u64,
 }
 
 #[derive(Debug, Default)]
@@ -94,9 +96,15 @@ impl Ledger {
     pub(super) fn opened(&mut self, connection: usize) -> bool {
         let got = &mut self.connections[connection];
         let first = got.first.is_none();
+        self.users[got.user as usize].listeners += u64::from(first);
         // One that is on its way may have passed before the channel was subscribed.
         got.first.get_or_insert(self.users[got.user as usize].begun + 1);
         first
+    }
+
+    /// Connections that are to get a user's next message.
+    pub(super) fn listeners(&self, user: u32) -> u64 {
+        self.users[user as usize].listeners
     }
 
     /// A message arrived.

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{Cmd, RedisError, Value, cmd};
+use redis::{Cmd, Pipeline, RedisError, Value, cmd};
 use tokio::sync::watch;
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -98,14 +99,36 @@ impl Link {
     /// # Errors
     /// [`Failure::Unknown`] where a bare publication may have happened; otherwise [`Failure::Again`].
     pub(super) async fn publish(&self, message: &Outgoing<'_>) -> Result<(), Failure> {
+        let mut up = self.up().await?;
+        let command = self.command(up.sha.as_deref(), message);
+        let asked = timeout(BOUND, command.query_async::<Value>(&mut up.connection)).await;
+        self.judge(&up, asked.map(|answer| answer.map(drop)))
+    }
+
+    /// Publishes several with one write.
+    ///
+    /// # Errors
+    /// As for [`Link::publish`], for all of them.
+    pub(super) async fn publish_all(&self, messages: &[Outgoing<'_>]) -> Result<(), Failure> {
+        let mut up = self.up().await?;
+        let mut pipeline = Pipeline::with_capacity(messages.len());
+        for message in messages {
+            pipeline.add_command(self.command(up.sha.as_deref(), message)).ignore();
+        }
+        let asked = timeout(BOUND, pipeline.query_async::<()>(&mut up.connection)).await;
+        self.judge(&up, asked)
+    }
+
+    async fn up(&self) -> Result<Up, Failure> {
         let mut state = self.up.subscribe();
         let found = timeout(BOUND, state.wait_for(Option::is_some)).await;
-        let Some(mut up) = found.ok().and_then(|found| found.ok()?.clone()) else {
-            return Err(Failure::Again("no connection to Redis".to_owned()));
-        };
-        let command = self.command(up.sha.as_deref(), message);
-        let failure = match timeout(BOUND, command.query_async::<Value>(&mut up.connection)).await {
-            Ok(Ok(_)) => return Ok(()),
+        let up = found.ok().and_then(|found| found.ok()?.clone());
+        up.ok_or_else(|| Failure::Again("no connection to Redis".to_owned()))
+    }
+
+    fn judge(&self, up: &Up, asked: Result<Result<(), RedisError>, Elapsed>) -> Result<(), Failure> {
+        let failure = match asked {
+            Ok(Ok(())) => return Ok(()),
             Ok(Err(error)) => self.failure(&error),
             Err(_) => self.unanswered(format!("Redis did not answer within {BOUND:?}")),
         };

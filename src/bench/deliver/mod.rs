@@ -2,14 +2,15 @@
 
 mod args;
 mod http;
-mod latency;
 mod ledger;
 mod link;
+mod listen;
 mod message;
 mod publisher;
 mod report;
 mod run;
 mod tally;
+mod window;
 
 pub use args::DeliverArgs;
 pub(super) use report::HELP;

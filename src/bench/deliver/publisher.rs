@@ -1,4 +1,5 @@
-//! The ways to publish, and the lanes in which it is done: several messages at a time, one after the other for each user.
+//! The ways to publish, and the lanes in which it is done: several messages at a time, one after the other for each user; or
+//! one lane, with several messages in each write.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,14 +48,17 @@ pub(super) enum Failure {
 
 enum Publisher {
     Redis(Arc<Link>),
-    Http(HttpPublisher),
+    Http(Box<HttpPublisher>),
 }
 
 impl Publisher {
-    async fn publish(&self, message: &Outgoing<'_>) -> Result<(), Failure> {
-        match self {
-            Self::Redis(link) => link.publish(message).await,
-            Self::Http(publisher) => publisher.publish(message).await,
+    /// Publishes one, or with `burst` all in one write.
+    async fn publish(&self, messages: &[Outgoing<'_>], burst: bool) -> Result<(), Failure> {
+        match (self, messages) {
+            (Self::Redis(link), [message]) if !burst => link.publish(message).await,
+            (Self::Http(publisher), [message]) if !burst => publisher.publish(message).await,
+            (Self::Redis(link), messages) => link.publish_all(messages).await,
+            (Self::Http(publisher), messages) => publisher.publish_batch(messages).await,
         }
     }
 }
@@ -62,6 +66,8 @@ impl Publisher {
 /// What the lanes share.
 struct Shared {
     publisher: Publisher,
+    /// Messages in one write; none where each has a request of its own.
+    burst: Option<u32>,
     users: Vec<UserId>,
     messages: Arc<Messages>,
     tally: Tally,
@@ -97,7 +103,11 @@ impl Lanes {
             Via::Script => Publisher::Redis(Link::new(&args.redis()?, Some(script()))?),
             Via::Http => {
                 let (url, key) = args.http()?;
-                Publisher::Http(HttpPublisher::new(url, &key.read()?)?)
+                Publisher::Http(Box::new(HttpPublisher::new(url, &key.read()?)?))
+            }
+            Via::Centrifugo => {
+                let (url, key) = args.http()?;
+                Publisher::Http(Box::new(HttpPublisher::centrifugo(url, &key.read()?)?))
             }
         };
         if let Publisher::Redis(link) = &publisher {
@@ -105,15 +115,19 @@ impl Lanes {
         }
         let (fatal, failed) = (Mutex::new(None), CancellationToken::new());
         let (messages, tally) = (Arc::clone(messages), tally.clone());
-        let shared = Arc::new(Shared { publisher, users, messages, tally, fatal, failed });
+        let burst = args.burst();
+        let shared = Arc::new(Shared { publisher, burst, users, messages, tally, fatal, failed });
         let lane = |_| {
             let (sender, receiver) = channel(LANE);
             let (shared, stop) = (Arc::clone(&shared), stop.clone());
             tasks.spawn(async move { stop.run_until_cancelled(shared.lane(receiver)).await });
             sender
         };
-        let lanes = (0..args.in_flight.min(args.users)).map(lane).collect();
-        Ok(Self { lanes, shared, users: args.users, next: 0 })
+        let users = args.crowd.users;
+        // A burst has many users, so there is but one lane for the order of each.
+        let lanes = if burst.is_some() { 1 } else { args.in_flight.min(users) };
+        let lanes = (0..lanes).map(lane).collect();
+        Ok(Self { lanes, shared, users, next: 0 })
     }
 
     /// Sends the next user's next message on its way; nothing after [`Lanes::finish`].
@@ -121,7 +135,7 @@ impl Lanes {
         let user = self.next;
         let Some(lane) = (user as usize).checked_rem(self.lanes.len()) else { return };
         self.next = (user + 1) % self.users;
-        self.shared.tally.scheduled(self.lanes[lane].try_send(user).is_ok());
+        self.shared.tally.scheduled(user, self.lanes[lane].try_send(user).is_ok());
     }
 
     /// No more messages come: the lanes end with what waits.
@@ -138,25 +152,41 @@ impl Lanes {
 
 impl Shared {
     async fn lane(&self, mut queue: Receiver<u32>) {
-        while let Some(user) = queue.recv().await {
-            let number = self.tally.begin(user);
-            self.publish(user, number).await;
+        let most = self.burst.unwrap_or(1) as usize;
+        let mut users = Vec::with_capacity(most);
+        while queue.recv_many(&mut users, most).await > 0 {
+            let sent = self.messages.now();
+            let numbered: Vec<_> = users.drain(..).map(|user| (user, self.tally.begin(user))).collect();
+            // Nothing that is published in bursts knows a key.
+            let key = |user, number| match self.burst {
+                Some(_) => String::new(),
+                None => self.messages.key(user, number),
+            };
+            let written =
+                |(user, number): &(u32, u32)| (self.messages.text(*number, sent), key(*user, *number));
+            let texts: Vec<_> = numbered.iter().map(written).collect();
+            let messages: Vec<_> = numbered
+                .iter()
+                .zip(&texts)
+                .map(|((user, _), (text, key))| Outgoing {
+                    user: self.users[*user as usize].as_str(),
+                    text,
+                    key,
+                })
+                .collect();
+            self.publish(&numbered, &messages, sent).await;
         }
     }
 
     /// Until it is answered, or is not to be tried again.
-    async fn publish(&self, user: u32, number: u32) {
-        let (sent, key) = (self.messages.now(), self.messages.key(user, number));
-        let text = self.messages.text(number, sent);
-        let message = Outgoing { user: self.users[user as usize].as_str(), text: &text, key: &key };
+    async fn publish(&self, numbered: &[(u32, u32)], messages: &[Outgoing<'_>], sent: u64) {
+        let count = messages.len() as u64;
         let mut backoff = Backoff::new(BACKOFF_BASE, BACKOFF_CAP);
         loop {
-            match self.publisher.publish(&message).await {
-                Ok(()) => {
-                    return self.tally.accepted(user, number, self.messages.now().saturating_sub(sent));
-                }
-                Err(Failure::Again(error)) => self.tally.not_accepted(error, true),
-                Err(Failure::Unknown(error)) => return self.tally.not_accepted(error, false),
+            match self.publisher.publish(messages, self.burst.is_some()).await {
+                Ok(()) => return self.tally.accepted(numbered, self.messages.now().saturating_sub(sent)),
+                Err(Failure::Again(error)) => self.tally.not_accepted(count, error, true),
+                Err(Failure::Unknown(error)) => return self.tally.not_accepted(count, error, false),
                 Err(Failure::Fatal(error)) => {
                     self.fatal.lock().get_or_insert(error);
                     return self.failed.cancel();

@@ -5,11 +5,16 @@ use std::ops::Not;
 
 use serde::Serialize;
 
-use super::latency::Summary;
+use crate::bench::dialect::Mode;
+use crate::bench::latency::{Latencies, Summary};
+use crate::bench::output::chart::Page;
+use crate::bench::score::words;
+use crate::bench::server::{Figures, Memory, cpu_us_each};
+use crate::bench::session::Sample;
 
 /// What the lines mean, for the help.
 pub(in crate::bench) const HELP: &str = "\
-Publishes numbered messages and sees which of them arrive. A line of JSON every second, and a last one with \"final\": true. \
+Publishes numbered messages and sees which of them arrive. With --json a line every second, and a last one with \"final\": true. \
 Counts are totals of all connections.
 
 Connections: \"open\" now; \"opened\", of which \"reconnects\" were open before and \"resumed\" went on with nothing missing; \
@@ -26,6 +31,14 @@ opened; \"outstanding\" have not arrived yet, and are called \"lost\" in the las
 \"twice\" arrived again, \"disorder\" came after a later one, \"foreign\" is of somebody else, \"repeated\" were sent again by \
 the service and recognised by their id. \"latency_ms\" is from the first attempt to publish to the arrival; \
 \"longest_silence_ms\" is its longest, that of the slowest client; \"publish_ms\" is from the first attempt to the answer.
+
+The last line also has \"delivered\" and \"delivered_per_s\" (over the time of publishing), \"latency_histogram\": steps with their \
+upper ends in ms and what fell into each; and with --pid or --metrics-url \"server\": its memory before the first connection, with \
+all of them idle and after the last has left, CPU of a handshake, and of a delivery: all of the server's from the first message to \
+the last arrival.
+
+With --publish-rate max at most --window deliveries are under way. With --mode socket-io publish with --via redis, with --mode \
+centrifugo with --via centrifugo.
 
 With --mode v1 and --via script or http, \"lossless\" in the last line is true if every connection opened, something was \
 expected, and nothing was lost, twice or out of order.";
@@ -92,4 +105,83 @@ pub(super) struct Counts {
     pub(super) disorder: u64,
     pub(super) foreign: u64,
     pub(super) repeated: u64,
+}
+
+/// The last line: a [`Report`] and what is known at the end.
+#[derive(Debug, Serialize)]
+pub(super) struct Final<'a> {
+    pub(super) command: &'static str,
+    pub(super) mode: &'static str,
+    #[serde(flatten)]
+    pub(super) report: &'a Report,
+    pub(super) delivered: u64,
+    pub(super) delivered_per_s: f64,
+    pub(super) latency_histogram: Vec<(f64, u64)>,
+    pub(super) server: Option<Spent>,
+    pub(super) samples: &'a [Sample],
+}
+
+/// What the server spent.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct Spent {
+    cpu_us_per_delivery: Option<f64>,
+    cpu_us_per_connect: Option<f64>,
+    #[serde(flatten)]
+    memory: Memory,
+}
+
+/// The server at five times; none where it was not looked at.
+#[derive(Debug, Default)]
+pub(super) struct Looks {
+    pub(super) before: Option<Figures>,
+    pub(super) opened: Option<Figures>,
+    /// Before the first message.
+    pub(super) idle: Option<Figures>,
+    /// After the last arrival.
+    pub(super) delivered: Option<Figures>,
+    pub(super) after: Option<Figures>,
+}
+
+impl Looks {
+    /// `open` connections were idle, of all that were ever `opened`.
+    #[expect(clippy::cast_precision_loss, reason = "a report")]
+    pub(super) fn spent(&self, open: u64, opened: u64, delivered: u64) -> Option<Spent> {
+        self.before?;
+        Some(Spent {
+            cpu_us_per_delivery: cpu_us_each(self.idle, self.delivered, delivered as f64),
+            cpu_us_per_connect: cpu_us_each(self.before, self.opened, opened as f64),
+            memory: Memory::new(self.before, self.idle, self.after, open),
+        })
+    }
+}
+
+/// The report as text. `seconds` has the deliveries of each.
+pub(super) fn text(last: &Final<'_>, mode: Mode, latencies: &Latencies, seconds: &[u64]) -> String {
+    let Final { report, .. } = last;
+    let counts = &report.counts;
+    let mut page = Page::new(&format!("deliver, {} connections, {}", counts.opened, mode.name()));
+    page.row("accepted", &counts.accepted.to_string());
+    page.row("delivered", &format!("{}   {} a second", last.delivered, last.delivered_per_s));
+    let wrong = [
+        ("lost", report.lost.unwrap_or_default()),
+        ("twice", counts.twice),
+        ("out of order", counts.disorder),
+        ("foreign", counts.foreign),
+        ("gaps", counts.gaps),
+    ];
+    page.row("wrong", &wrong.map(|(what, count)| format!("{what} {count}")).join("   "));
+    if let Some(lossless) = report.lossless {
+        page.row("lossless", if lossless { "yes" } else { "no" });
+    }
+    page.latency("latency", report.latency_ms);
+    page.latency("publication to answer", report.publish_ms);
+    page.row("closed by the server", &words(&counts.closes));
+    if let Some(spent) = last.server {
+        page.number("CPU a delivery", spent.cpu_us_per_delivery.map(|us| (us, "µs")));
+        page.number("CPU a handshake", spent.cpu_us_per_connect.map(|us| (us, "µs")));
+        page.memory(spent.memory);
+    }
+    page.histogram("deliveries", latencies);
+    page.curve("deliveries a second", seconds, "s");
+    page.text()
 }

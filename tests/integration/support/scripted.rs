@@ -26,6 +26,8 @@ pub(crate) struct Guest {
     socket: WebSocketStream<TcpStream>,
     /// Of the upgrade's request.
     pub(crate) headers: HeaderMap,
+    /// The request's path and query.
+    pub(crate) target: String,
 }
 
 impl Scripted {
@@ -42,9 +44,10 @@ impl Scripted {
     /// The next connection, upgraded, with the subprotocol that it asked for.
     #[expect(clippy::result_large_err, reason = "the form of tungstenite's callbacks")]
     pub(crate) async fn accept(&self) -> Guest {
-        let mut headers = HeaderMap::new();
+        let (mut headers, mut target) = (HeaderMap::new(), String::new());
         let callback = |request: &Request, mut response: Response| {
             headers = request.headers().clone();
+            target = request.uri().to_string();
             if let Some(protocol) = headers.get(PROTOCOL) {
                 response.headers_mut().insert(PROTOCOL, protocol.clone());
             }
@@ -52,7 +55,7 @@ impl Scripted {
         };
         let upgrade = accept_hdr_async(self.stream().await, callback);
         let socket = within("an upgrade", LOCAL, upgrade).await.expect("upgraded");
-        Guest { socket, headers }
+        Guest { socket, headers, target }
     }
 
     /// The same, and says hello with this cursor.
@@ -109,10 +112,15 @@ impl Guest {
 
     /// The next frame of the client's.
     pub(crate) async fn hear(&mut self) -> Value {
+        serde_json::from_str(&self.hear_text().await).expect("JSON")
+    }
+
+    /// The next text of the client's, whatever it is.
+    pub(crate) async fn hear_text(&mut self) -> String {
         loop {
             let frame = within("a frame", LOCAL, self.socket.next()).await;
             if let Message::Text(text) = frame.expect("open").expect("a frame") {
-                return serde_json::from_str(&text).expect("JSON");
+                return text.as_str().to_owned();
             }
         }
     }
