@@ -109,6 +109,12 @@ lossless: ## faults under 1,000 clients and 500 messages a second: what plain an
 smoke: ## start the service as `make run` does, see it answer, and stop it
 	scripts/smoke.sh
 
+##@ Measuring
+
+.PHONY: bench-micro
+bench-micro: ## time hub, outbox, codec and tokens by themselves; make bench-micro ARGS=hub for some
+	$(CARGO) bench --locked --bench micro -- $(ARGS)
+
 ##@ Building
 
 .PHONY: build
