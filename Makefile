@@ -8,6 +8,7 @@ CARGO ?= cargo
 COVERAGE := 90
 NOT_COVERED := src/bin/
 
+BENCH_PYTHON := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/websocket-service/bench-venv/bin/python
 CHART := charts/websocket-service
 CHART_PYTHON := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/websocket-service/chart-venv/bin/python
 # Where `go install` puts what `make tools-chart` brings.
@@ -25,7 +26,7 @@ run: ## build and start the service; its log shows a URL to open (more: make run
 	$(CARGO) run --locked --bin websocket-service -- $(ARGS)
 
 .PHONY: test
-test: tools-test ## run all tests; they start redis-servers and a browser of their own
+test: tools-test bench-test ## run all tests; they start redis-servers and a browser of their own
 	$(CARGO) test --locked $(ARGS)
 
 .PHONY: fmt
@@ -111,9 +112,17 @@ smoke: ## start the service as `make run` does, see it answer, and stop it
 
 ##@ Measuring
 
+.PHONY: bench
+bench: tools-bench $(if $(filter --page,$(BENCH_ARGS)),,release) ## compare with peers, write docs/benchmarks.md (some 15 minutes); BENCH_ARGS=--quick for a try
+	$(BENCH_PYTHON) bench/run.py $(BENCH_ARGS)
+
 .PHONY: bench-micro
 bench-micro: ## time hub, outbox, codec and tokens by themselves; make bench-micro ARGS=hub for some
 	$(CARGO) bench --locked --bench micro -- $(ARGS)
+
+.PHONY: bench-test
+bench-test: ## test what makes the tables of the comparison
+	python3 -m unittest discover --quiet --start-directory bench --pattern '*_test.py'
 
 ##@ Building
 
@@ -139,7 +148,7 @@ clean: ## remove what was built
 
 ##@ Tools
 
-.PHONY: tools tools-test tools-cover tools-deny tools-chart
+.PHONY: tools tools-test tools-cover tools-deny tools-chart tools-bench
 tools: tools-test tools-cover tools-deny tools-chart ## install what tests, coverage and checks need
-tools-test tools-cover tools-deny tools-chart: tools-%:
+tools-test tools-cover tools-deny tools-chart tools-bench: tools-%:
 	@scripts/install-tools.sh $*

@@ -3,7 +3,7 @@
 # asking (Debian, as root; ~/.cargo/bin; Go's bin; environments of their own for Python), and named otherwise, with exit
 # code 69. Nothing is ever skipped.
 #
-#   scripts/install-tools.sh GROUP...     groups: test cover deny chart
+#   scripts/install-tools.sh GROUP...     groups: test cover deny chart bench
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -16,6 +16,7 @@ HELM_KUBERNETES=34
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/websocket-service"
 venv="$cache/venv"
 chart_venv="$cache/chart-venv"
+bench_venv="$cache/bench-venv"
 packages=()
 missing=()
 
@@ -106,6 +107,14 @@ for group in "$@"; do
             have python3 || packages+=(python3)
             python_is_ready "$chart_venv" tests/chart/requirements.txt || python_makes_venvs || packages+=(python3-venv)
             ;;
+        bench)
+            want redis-server redis-server
+            want taskset util-linux
+            have node || packages+=(nodejs)
+            have npm || packages+=(npm)
+            have python3 || packages+=(python3)
+            python_is_ready "$bench_venv" bench/requirements.txt || python_makes_venvs || packages+=(python3-venv)
+            ;;
         cover) want llvm-cov-22 llvm-22 ;;
         deny) ;;
         *)
@@ -126,6 +135,8 @@ for group in "$@"; do
             python_environment "$venv" tests/requirements.txt
             node_has_websocket || missing+=("Node.js 20.10 or later (found $(node --version 2>/dev/null || echo none))")
             ;;
+        # The peers are installed by bench/run.py, each by itself: one that cannot be had is named on the page.
+        bench) python_environment "$bench_venv" bench/requirements.txt ;;
         cover) cargo_tool cargo-llvm-cov "$CARGO_LLVM_COV" ;;
         deny) cargo_tool cargo-deny "$CARGO_DENY" --no-default-features ;;
         chart)
