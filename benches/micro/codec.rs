@@ -38,7 +38,7 @@ fn v1_frame(bencher: Bencher<'_, '_>, bytes: usize) {
     bencher
         .counter(BytesCount::new(bytes))
         .with_inputs(|| Envelope::kept(record.clone(), LARGE).expect("UTF-8"))
-        .bench_local_refs(|envelope| envelope.framed());
+        .bench_local_refs(|envelope| envelope.framed().clone());
 }
 
 /// The reason of a close frame: in a drain, each connection has one made. The long one is shortened until it fits.

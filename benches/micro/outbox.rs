@@ -11,8 +11,8 @@ use divan::counter::ItemsCount;
 use tokio::time::Instant;
 use websocket_service::config::{OutboxConfig, OverflowPolicy, SessionConfig};
 use websocket_service::metrics::Metrics;
-use websocket_service::protocol::CorrelationId;
-use websocket_service::session::transport::{Incoming, Outgoing, Transport, TransportError};
+use websocket_service::protocol::{CorrelationId, Payload};
+use websocket_service::session::transport::{Incoming, Transport, TransportError};
 use websocket_service::session::{Machine, Outbox, Surroundings, run};
 
 use crate::support::{CALLS, USUAL, envelope};
@@ -31,9 +31,16 @@ impl Transport for Sink<'_> {
         Poll::Ready(Ok(()))
     }
 
-    fn start_send(&mut self, frame: Outgoing) -> Result<(), TransportError> {
-        drop(frame);
+    fn start_text(&mut self, _: &Payload) -> Result<(), TransportError> {
         self.sent.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn start_ping(&mut self) -> Result<(), TransportError> {
+        Ok(())
+    }
+
+    fn start_close(&mut self, _: u16, _: &str) -> Result<(), TransportError> {
         Ok(())
     }
 

@@ -62,7 +62,7 @@ fuzz_target!(|data: (u8, bool, &[u8])| {
         };
         let session = async {
             let limits = WebSocketLimits { max_message_bytes: config.max_message_bytes };
-            let mut socket = WebSocket::accept(server, ahead, limits).await;
+            let mut socket = WebSocket::accept(server, ahead, limits);
             let machine = Machine::new(&config, now + Duration::from_secs(3600), now);
             if in_v1 {
                 let v1 = V1::new("{}".to_owned(), None, Box::new(Nobody));

@@ -136,7 +136,7 @@ impl Bound {
         let Self { service, listeners: (public, admin), started, stop, background, .. } = self;
         // The listeners go last: until then the pod answers its probes and tells why it is unready.
         let closed = CancellationToken::new();
-        let public = tokio::spawn(accept::serve(public, server::public_router(&service), closed.clone()));
+        let public = tokio::spawn(accept::serve(public, server::Public::new(&service), closed.clone()));
         let admin = tokio::spawn(accept::serve(admin, server::admin_router(&service), closed.clone()));
         started.store(true, Ordering::Release);
 

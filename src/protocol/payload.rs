@@ -112,13 +112,13 @@ impl Envelope {
 
     /// The `message` frame of v1 mode; of a frame of the service's own, itself.
     #[must_use]
-    pub fn framed(&self) -> Payload {
+    pub fn framed(&self) -> &Payload {
         let (id, traceparent) = match &self.origin {
-            Origin::Own => return self.payload.clone(),
+            Origin::Own => return &self.payload,
             Origin::Bare => (None, None),
             Origin::Kept(id, traceparent) => (Some(*id), traceparent.as_ref()),
         };
-        self.framed.get_or_init(|| frame::message(id, traceparent, &self.payload).into()).clone()
+        self.framed.get_or_init(|| frame::message(id, traceparent, &self.payload).into())
     }
 
     /// Its length in bytes, as queues count it.

@@ -1,6 +1,7 @@
 //! The accept loop. Not `axum::serve`: it sets no timer, so a client that sends its request slowly would hold a
 //! connection for ever, and its shutdown does not know upgraded sockets.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
+use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -53,19 +55,24 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // A restart must not wait for the last process's connections to leave the kernel's table.
     socket.set_reuseaddr(true)?;
+    // Messages are small and awaited: no waiting for more to fill a segment. Accepted sockets inherit it.
+    socket.set_nodelay(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
 /// Serves until `stop`, then lets requests under way finish.
-pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
+pub async fn serve(listener: TcpListener, answer: impl Answer, stop: CancellationToken) {
     let connections = TaskTracker::new();
     let places = Arc::new(Semaphore::new(MAX_HTTP_CONNECTIONS));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEADER_READ_TIMEOUT).max_buf_size(MAX_HEAD_BYTES);
     while let Some((stream, peer, place)) = stop.run_until_cancelled(next(&listener, &places)).await {
-        let router = router.clone();
-        let service = service_fn(move |request| handle(router.clone(), peer, request));
+        let answer = answer.clone();
+        let service = service_fn(move |request| {
+            let answer = answer.clone();
+            async move { Ok::<_, Infallible>(answer.answer(peer, request).await) }
+        });
         let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
         let stop = stop.clone();
         connections.spawn(async move {
@@ -100,12 +107,7 @@ pub(crate) async fn next(
         // The semaphore is never closed; were it, the loop would wait here for `stop`.
         let Ok(place) = Arc::clone(places).acquire_owned().await else { return std::future::pending().await };
         match listener.accept().await {
-            Ok((stream, peer)) => {
-                // Messages are small and awaited: no waiting for more to fill a segment.
-                if stream.set_nodelay(true).is_ok() {
-                    return (stream, peer.ip().to_canonical(), place);
-                }
-            }
+            Ok((stream, peer)) => return (stream, peer.ip().to_canonical(), place),
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 warn!(%error, "cannot accept connections");
@@ -120,11 +122,31 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-async fn handle(
-    router: Router,
-    peer: IpAddr,
-    mut request: Request<Incoming>,
-) -> Result<axum::response::Response, std::convert::Infallible> {
-    request.extensions_mut().insert(Peer(peer));
-    router.oneshot(request.map(Body::new)).await
+/// Who answers requests. One for a listener, cloned for each of its connections.
+pub trait Answer: Clone + Send + 'static {
+    /// Answers one request of this peer.
+    fn answer(&self, peer: IpAddr, request: Request<Incoming>) -> impl Future<Output = Response> + Send;
+}
+
+impl Answer for Router {
+    async fn answer(&self, peer: IpAddr, mut request: Request<Incoming>) -> Response {
+        request.extensions_mut().insert(Peer(peer));
+        match self.clone().oneshot(request.map(Body::new)).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn accepted_sockets_send_at_once() {
+        let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("bound");
+        let _client = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("connected");
+        let (stream, ..) = next(&listener, &Arc::new(Semaphore::new(1))).await;
+        assert!(stream.nodelay().expect("asked"));
+    }
 }

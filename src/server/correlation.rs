@@ -18,13 +18,28 @@ const PARAMETER: &str = "correlation_id";
 /// Takes over the caller's id or makes one, gives it to the handler, writes the error that came out, if one did, and
 /// returns the id on every answer.
 pub(super) async fn around(mut request: Request, next: Next) -> Response {
-    let id = find(&request).unwrap_or_else(CorrelationId::random);
+    let id = of(&request);
     request.extensions_mut().insert(id);
     let mut response = next.run(request).await;
     if let Some(error) = response.extensions_mut().remove::<ServiceError>() {
-        events::failed(&error, id);
-        response = with_headers_of(&response, render(&error, id));
+        response = with_headers_of(&response, failed(&error, id));
     }
+    named(response, id)
+}
+
+/// The caller's id, or a new one.
+pub(super) fn of<B>(request: &http::Request<B>) -> CorrelationId {
+    find(request).unwrap_or_else(CorrelationId::random)
+}
+
+/// Writes an error, and answers with it.
+pub(super) fn failed(error: &ServiceError, id: CorrelationId) -> Response {
+    events::failed(error, id);
+    render(error, id)
+}
+
+/// The answer with the id on it.
+pub(super) fn named(mut response: Response, id: CorrelationId) -> Response {
     if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
         response.headers_mut().insert(HEADER, value);
     }
@@ -41,7 +56,7 @@ fn with_headers_of(before: &Response, mut rendered: Response) -> Response {
     rendered
 }
 
-fn find(request: &Request) -> Option<CorrelationId> {
+fn find<B>(request: &http::Request<B>) -> Option<CorrelationId> {
     if let Some(value) = request.headers().get(HEADER) {
         return value.to_str().ok().and_then(CorrelationId::parse);
     }

@@ -74,8 +74,5 @@ pub(super) async fn open(upgrade: OnUpgrade, max_message_bytes: usize) -> Option
     };
     // The bare socket, without hyper's two layers around it, for as long as the connection lives.
     let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
-    Some(
-        WebSocket::accept(parts.io.into_inner(), &parts.read_buf, WebSocketLimits { max_message_bytes })
-            .await,
-    )
+    Some(WebSocket::accept(parts.io.into_inner(), &parts.read_buf, WebSocketLimits { max_message_bytes }))
 }

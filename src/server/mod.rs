@@ -16,12 +16,15 @@ mod upgrade;
 mod v1;
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::{StatusCode, Uri};
+use axum::http::{Method, Request, StatusCode, Uri, header};
 use axum::middleware::from_fn;
+use axum::response::Response;
 use axum::routing::{get, post, put};
+use hyper::body::Incoming;
 
 use crate::auth::{ApiKey, Verifier};
 use crate::backplane::Backplane;
@@ -66,9 +69,41 @@ impl fmt::Debug for Service {
     }
 }
 
-/// What the world sees.
-pub fn public_router(service: &Arc<Service>) -> Router {
-    let mut router = Router::new().route("/ws", get(upgrade::connect)).route("/healthz", get(health::alive));
+/// Where clients connect.
+const PATH: &str = "/ws";
+
+/// What the world sees. Upgrades pass the router by: its layers, none of which concern them, were a tenth of what a
+/// handshake cost.
+#[derive(Debug, Clone)]
+pub struct Public {
+    service: Arc<Service>,
+    router: Router,
+}
+
+impl Public {
+    /// The public listener's answers.
+    #[must_use]
+    pub fn new(service: &Arc<Service>) -> Self {
+        Self { service: Arc::clone(service), router: public_router(service) }
+    }
+}
+
+impl accept::Answer for Public {
+    async fn answer(&self, peer: IpAddr, request: Request<Incoming>) -> Response {
+        let upgrades = request.method() == Method::GET
+            && request.uri().path() == PATH
+            && request.headers().contains_key(header::UPGRADE);
+        if !upgrades {
+            return self.router.answer(peer, request).await;
+        }
+        let id = correlation::of(&request);
+        let answer = upgrade::connect(Arc::clone(&self.service), id, peer, request).await;
+        correlation::named(answer.unwrap_or_else(|error| correlation::failed(&error, id)), id)
+    }
+}
+
+fn public_router(service: &Arc<Service>) -> Router {
+    let mut router = Router::new().route(PATH, get(upgrade::routed)).route("/healthz", get(health::alive));
     if service.config.server.public_metrics {
         router = router.route("/metrics", get(health::metrics));
     }

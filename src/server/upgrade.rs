@@ -32,12 +32,22 @@ use crate::telemetry::events;
 /// waits this long for an answer without giving up.
 const SUBSCRIBE_WAIT: Duration = Duration::from_secs(5);
 
-/// Answers an upgrade. Everything that can refuse it is asked in the order of what it costs.
-pub(super) async fn connect(
+/// Answers `GET /ws` as the router does.
+pub(super) async fn routed(
     State(service): State<Arc<Service>>,
     Extension(correlation_id): Extension<CorrelationId>,
     Extension(Peer(address)): Extension<Peer>,
-    mut request: Request,
+    request: Request,
+) -> Result<Response, ServiceError> {
+    connect(service, correlation_id, address, request).await
+}
+
+/// Answers an upgrade. Everything that can refuse it is asked in the order of what it costs.
+pub(super) async fn connect<B>(
+    service: Arc<Service>,
+    correlation_id: CorrelationId,
+    address: IpAddr,
+    mut request: http::Request<B>,
 ) -> Result<Response, ServiceError> {
     let upgrade = hyper::upgrade::on(&mut request);
     let handshake = Handshake::of(request.method(), request.headers())?;
@@ -101,7 +111,7 @@ enum Refused {
 }
 
 /// Origin, drain and room: what is refused before the token is looked at.
-fn enter(service: &Service, request: &Request, address: IpAddr) -> Result<Place, ServiceError> {
+fn enter<B>(service: &Service, request: &http::Request<B>, address: IpAddr) -> Result<Place, ServiceError> {
     let config = &service.config;
     origin::check(&config.server.allowed_origins, config.environment, request.headers())?;
     open_for_upgrades(service)?;

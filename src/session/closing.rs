@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::outbox::{Outbox, Wanted};
-use super::transport::{Incoming, Outgoing, Transport};
+use super::transport::{Incoming, Transport};
 use crate::protocol::{Close, CorrelationId, Reconnect, frame};
 
 /// How long the close frame's way out and the peer's answer are waited for. Leaving earlier lets the kernel reset the
@@ -19,7 +19,7 @@ pub(super) fn invite<T: Transport>(transport: &mut T, invitation: Option<Reconne
     if let Some(Reconnect { after, reason }) = invitation {
         let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
         // What cannot be sent now cannot be closed either: the next step finds out.
-        let _ = transport.start_send(Outgoing::Text(frame::reconnect(after_ms, reason).into()));
+        let _ = transport.start_text(&frame::reconnect(after_ms, reason).into());
     }
 }
 
@@ -30,7 +30,7 @@ pub async fn close<T: Transport>(
     correlation_id: CorrelationId,
     outbox: Option<&Outbox>,
 ) {
-    if transport.start_send(Outgoing::Close(close.code.number(), close.reason(correlation_id))).is_err() {
+    if transport.start_close(close.code.number(), &close.reason(correlation_id)).is_err() {
         return;
     }
     let mut flushed = false;

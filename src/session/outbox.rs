@@ -168,13 +168,14 @@ impl Outbox {
     }
 
     /// The next message to write.
-    pub(super) fn pop(&self) -> Option<Arc<Envelope>> {
+    pub(super) fn pop(&self) -> Option<Next> {
         let mut state = self.state.lock();
         let envelope = state.pop()?;
-        if state.queue.is_empty() {
+        let more = !state.queue.is_empty();
+        if !more {
             state.queue = VecDeque::new();
         }
-        Some(envelope)
+        Some(Next { envelope, more })
     }
 
     /// Why the connection is to close, once nothing waits any more; with `now`, or aborted, although it does.
@@ -214,6 +215,13 @@ pub(super) struct Waiting {
     pub(super) closing: bool,
     /// Messages were missed: they are to be read from history.
     pub(super) behind: bool,
+}
+
+/// A message that leaves an outbox, and whether another waits behind it.
+#[derive(Debug)]
+pub(super) struct Next {
+    pub(super) envelope: Arc<Envelope>,
+    pub(super) more: bool,
 }
 
 impl State {

@@ -35,8 +35,8 @@ fn policy_drop_oldest_keeps_the_newest_in_order() {
     assert_eq!(push(&outbox, &envelope(1), &bounds), Push::Queued);
     assert_eq!(push(&outbox, &envelope(2), &bounds), Push::Queued);
     assert_eq!(push(&outbox, &envelope(3), &bounds), Push::DroppedOldest { messages: 1, queued: true });
-    assert_eq!(outbox.pop().map(|e| e.len()), Some(2));
-    assert_eq!(outbox.pop().map(|e| e.len()), Some(3));
+    assert_eq!(outbox.pop().map(|next| next.envelope.len()), Some(2));
+    assert_eq!(outbox.pop().map(|next| next.envelope.len()), Some(3));
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn kept(sequence: u64) -> Arc<Envelope> {
 
 /// What the session would write now.
 fn written(outbox: &Outbox) -> Vec<Option<u64>> {
-    std::iter::from_fn(|| outbox.pop()).map(|envelope| envelope.id().map(|id| id.sequence)).collect()
+    std::iter::from_fn(|| outbox.pop()).map(|next| next.envelope.id().map(|id| id.sequence)).collect()
 }
 
 fn is_behind(outbox: &Outbox) -> bool {

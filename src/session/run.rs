@@ -7,7 +7,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::closing;
 use super::machine::{Action, Machine};
 use super::outbox::{Outbox, Waiting, Wanted};
-use super::transport::{Incoming, Outgoing, Transport, TransportError};
+use super::transport::{Incoming, Transport, TransportError};
 use super::v1::V1;
 use super::write::write_batch;
 use crate::config::SessionConfig;
@@ -60,10 +60,10 @@ pub async fn run<T: Transport>(
         v1.begins(around.outbox);
     }
     let mut timer = pin!(sleep_until(machine.deadline(config)));
-    let mut wait = Wait { flushing: false, frame_last: false, closing: false, threshold: 1 };
+    let mut wait = Wait { flushing: false, queue_first: true, closing: false, threshold: 1 };
     let ending = loop {
         let event = poll_fn(|cx| wait.poll(transport, v1.as_deref_mut(), around, timer.as_mut(), cx)).await;
-        wait.frame_last = matches!(event, Event::Frame(_));
+        wait.queue_first = !matches!(event, Event::Queued(_) | Event::Backlog);
         let action = match event {
             Event::Frame(frame) => machine.on_frame(config, frame, Instant::now()),
             Event::Failed(error) => Machine::on_error(error).map_or(Action::Lost, Action::Close),
@@ -89,15 +89,17 @@ pub async fn run<T: Transport>(
             }
             Action::Ping => {
                 wait.flushing = true;
-                transport.start_send(Outgoing::Ping).is_err().then_some(Ending::Lost)
+                transport.start_ping().is_err().then_some(Ending::Lost)
             }
             Action::Write => {
-                wait.flushing = true;
-                let written =
-                    poll_fn(|cx| Poll::Ready(write_batch(transport, v1.as_deref_mut(), around, cx))).await;
+                let written = poll_fn(|cx| {
+                    let written = write_batch(transport, v1.as_deref_mut(), around, cx);
+                    Poll::Ready(written.and_then(|()| wait.flush(transport, cx)))
+                })
+                .await;
                 machine.on_written();
                 match written {
-                    Ok(()) if v1.as_deref().is_some_and(V1::has_backlog) => None,
+                    Ok(()) if v1.as_deref().is_some_and(V1::has_backlog) || !wait.closing => None,
                     Ok(()) => around.outbox.take_close(false).map(Ending::Close),
                     Err(_) => Some(Ending::Lost),
                 }
@@ -143,8 +145,9 @@ enum Ending {
 struct Wait {
     /// Something was given to the transport and is not yet on the socket.
     flushing: bool,
-    /// The last event was a frame: the queue has its turn, so that a chatty client cannot starve it.
-    frame_last: bool,
+    /// The queue has its turn: neither messages nor frames, however many come, can starve the other. First of all
+    /// mostly, for it is what a task is mostly woken for.
+    queue_first: bool,
     /// The outbox's reason to close is known.
     closing: bool,
     /// How many messages must wait before the queue is looked at.
@@ -160,28 +163,37 @@ impl Wait {
         timer: Pin<&mut Sleep>,
         cx: &mut Context<'_>,
     ) -> Poll<Event> {
-        if timer.poll(cx).is_ready() {
-            return Poll::Ready(Event::Deadline);
-        }
         let outbox = around.outbox;
         let backlog = v1.is_some_and(|v1| v1.poll_backlog(outbox, around.metrics, cx));
-        if self.flushing {
-            match transport.poll_flush(cx) {
-                Poll::Ready(Ok(())) => self.flushing = false,
-                Poll::Ready(Err(error)) => return Poll::Ready(Event::Failed(error)),
-                Poll::Pending => {}
-            }
+        if self.flushing
+            && let Err(error) = self.flush(transport, cx)
+        {
+            return Poll::Ready(Event::Failed(error));
         }
-        if self.frame_last {
-            if let Poll::Ready(event) = self.poll_queue(backlog, outbox, cx) {
-                return Poll::Ready(event);
-            }
-            return Self::poll_frame(transport, cx);
+        if self.queue_first
+            && let Poll::Ready(event) = self.poll_queue(backlog, outbox, cx)
+        {
+            return Poll::Ready(event);
+        }
+        if timer.poll(cx).is_ready() {
+            return Poll::Ready(Event::Deadline);
         }
         if let Poll::Ready(event) = Self::poll_frame(transport, cx) {
             return Poll::Ready(event);
         }
-        self.poll_queue(backlog, outbox, cx)
+        if self.queue_first { Poll::Pending } else { self.poll_queue(backlog, outbox, cx) }
+    }
+
+    /// Writes what the socket takes, and remembers whether something is left.
+    fn flush<T: Transport>(&mut self, transport: &mut T, cx: &mut Context<'_>) -> Result<(), TransportError> {
+        self.flushing = match transport.poll_flush(cx) {
+            Poll::Ready(flushed) => {
+                flushed?;
+                false
+            }
+            Poll::Pending => true,
+        };
+        Ok(())
     }
 
     /// A socket that takes no more is not given more: the queue's bound then shows who reads too slowly.

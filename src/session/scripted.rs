@@ -11,11 +11,19 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::transport::{Incoming, Outgoing, Transport, TransportError};
+use super::transport::{Incoming, Transport, TransportError};
 use super::{Ended, Machine, Outbox, Push, Surroundings, V1, run};
 use crate::config::SessionConfig;
 use crate::metrics::Metrics;
-use crate::protocol::{CorrelationId, Envelope};
+use crate::protocol::{CorrelationId, Envelope, Payload};
+
+/// What the session sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outgoing {
+    Text(Payload),
+    Ping,
+    Close(u16, String),
+}
 
 #[derive(Default)]
 struct State {
@@ -142,6 +150,12 @@ impl Client {
     }
 }
 
+impl Scripted {
+    fn give(&self, frame: Outgoing) {
+        self.0.state.lock().buffered.push(frame);
+    }
+}
+
 impl Transport for Scripted {
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, TransportError>> {
         let mut state = self.0.state.lock();
@@ -156,8 +170,18 @@ impl Transport for Scripted {
         if self.0.state.lock().blocked { self.poll_flush(cx) } else { Poll::Ready(Ok(())) }
     }
 
-    fn start_send(&mut self, frame: Outgoing) -> Result<(), TransportError> {
-        self.0.state.lock().buffered.push(frame);
+    fn start_text(&mut self, text: &Payload) -> Result<(), TransportError> {
+        self.give(Outgoing::Text(text.clone()));
+        Ok(())
+    }
+
+    fn start_ping(&mut self) -> Result<(), TransportError> {
+        self.give(Outgoing::Ping);
+        Ok(())
+    }
+
+    fn start_close(&mut self, code: u16, reason: &str) -> Result<(), TransportError> {
+        self.give(Outgoing::Close(code, reason.to_owned()));
         Ok(())
     }
 

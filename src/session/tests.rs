@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::scripted::Outgoing;
 use super::scripted::{Session, connection};
-use super::transport::{Incoming, Outgoing, TransportError};
+use super::transport::{Incoming, TransportError};
 use super::{CLOSE_WAIT, Ended, Machine, Outbox, Push, Surroundings, run};
 use crate::config::{OutboxConfig, OverflowPolicy, SessionConfig};
 use crate::metrics::{ClosedWith, FailedMessage, Metrics};

@@ -10,8 +10,9 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use super::scripted::Outgoing;
 use super::scripted::Session;
-use super::transport::{Incoming, Outgoing};
+use super::transport::Incoming;
 use super::{CatchUp, NotRenewed, Outbox, Push, Renewals, V1, page_limit};
 use crate::config::{OutboxConfig, OverflowPolicy, SessionConfig};
 use crate::history::{Entry, From, History, HistoryError, open};

@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 use super::outbox::signed;
 use super::run::Surroundings;
-use super::transport::{Outgoing, Transport, TransportError};
+use super::transport::{Transport, TransportError};
 use super::v1::{V1, gap_frame};
 use crate::history::Live;
 
@@ -17,6 +17,7 @@ pub(super) fn write_batch<T: Transport>(
 ) -> Result<(), TransportError> {
     let mut sent = 0;
     let mut bytes = 0;
+    let mut more = true;
     let now = Instant::now();
     for _ in 0..around.config.batch_max_messages {
         match transport.poll_ready(cx) {
@@ -25,22 +26,28 @@ pub(super) fn write_batch<T: Transport>(
         }
         let read = v1.as_deref_mut().and_then(|v1| v1.backlog.pop_front());
         let live = read.is_none();
-        let Some(envelope) = read.or_else(|| around.outbox.pop()) else { break };
-        if live {
-            bytes += envelope.len();
-        }
+        let envelope = match read {
+            Some(envelope) => envelope,
+            None if more => {
+                let Some(next) = around.outbox.pop() else { break };
+                bytes += next.envelope.len();
+                more = next.more;
+                next.envelope
+            }
+            None => break,
+        };
         match v1.as_deref_mut() {
-            None => transport.start_send(Outgoing::Text(envelope.payload.clone()))?,
+            None => transport.start_text(&envelope.payload)?,
             Some(v1) => {
                 match if live { v1.joins(&envelope) } else { Live::Send } {
                     Live::Send => {}
                     Live::Repeated => continue,
                     Live::SendAfter(gap) => {
                         around.metrics.gaps.inc();
-                        transport.start_send(Outgoing::Text(gap_frame(gap).into()))?;
+                        transport.start_text(&gap_frame(gap).into())?;
                     }
                 }
-                transport.start_send(Outgoing::Text(envelope.framed()))?;
+                transport.start_text(envelope.framed())?;
             }
         }
         if !envelope.is_own() {

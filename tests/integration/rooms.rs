@@ -143,11 +143,11 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("jsonwebtoken", &["auth/", "config/keys.rs", "cli/token.rs", "bin/"]),
     ("prometheus", &["adapter/", "metrics/"]),
     ("clap", &["adapter/settings", "bench/", "cli/", "gauge/flags.rs", "gauge/doc.rs"]),
-    // The service itself needs neither Kubernetes nor TLS of its own.
+    // The service itself needs no Kubernetes, and TLS only towards Redis.
     ("kube", &["adapter/"]),
     ("k8s_openapi", &["adapter/"]),
-    ("rustls", &["adapter/", "bin/"]),
-    ("tokio_rustls", &["adapter/serve.rs"]),
+    ("rustls", &["adapter/", "backplane/redis/dial.rs", "bin/"]),
+    ("tokio_rustls", &["adapter/serve.rs", "backplane/redis/dial.rs"]),
     ("x509_parser", &["adapter/caller.rs"]),
     // The URL's form is checked with the crate that will read it.
     // Settings come from one loader, so that tests need no process environment. The others are the program's own

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
-use ::redis::{Cmd, PushKind, RedisError, Value, cmd, pipe};
+use ::redis::{Cmd, RedisError, cmd, pipe};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
@@ -26,7 +26,7 @@ pub(super) struct Commands {
 impl Role for Commands {
     const NAME: &'static str = "publisher";
 
-    fn pushed(&self, _kind: &PushKind, _data: Vec<Value>) {}
+    fn message(&self, _channel: &[u8], _payload: &[u8]) {}
 
     async fn serve(&self, connection: MultiplexedConnection, up: &Up<'_>) -> Failure {
         self.connection.send_replace(Some(connection));

@@ -1,25 +1,20 @@
 //! Making one connection to Redis.
 
+use std::io;
 use std::time::Duration;
 
 use ::redis::aio::{AsyncPushSender, MultiplexedConnection, SendError};
-use ::redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use ::redis::{
-    AsyncConnectionConfig, Client, ConnectionInfo, ErrorKind, IntoConnectionInfo, ProtocolVersion, RedisError,
+    AsyncConnectionConfig, ConnectionInfo, ErrorKind, IntoConnectionInfo, ProtocolVersion, RedisError,
 };
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
 
+use super::dial::dial;
+use super::tap::Tap;
 use super::tuning::Tuning;
 use crate::config::{BackplaneConfig, Secret, SecretError};
-
-/// Idle time before the kernel probes the peer. The PINGs find a dead link sooner; this closes sockets whose owner
-/// waits on nothing.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
-/// Between two probes of the kernel.
-const KEEPALIVE_PROBE: Duration = Duration::from_secs(5);
-/// How long sent bytes may stay unacknowledged before the kernel gives the connection up (`TCP_USER_TIMEOUT`).
-const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
 
 /// Why a backplane on Redis cannot be started. Everything else heals by itself.
 #[derive(Debug, thiserror::Error)]
@@ -54,10 +49,16 @@ pub enum ConnectError {
     /// The server has no RESP3.
     #[error("the server does not speak RESP3; Redis 6.0 is the oldest that does")]
     NoResp3,
-    /// Refused by the network, by TLS or by the server.
+    /// Refused by the network or by TLS.
+    #[error("{0}")]
+    Network(#[from] io::Error),
+    /// Refused by the server.
     #[error("{0}")]
     Redis(RedisError),
 }
+
+/// The task that reads and writes for a connection; ends with this.
+pub(super) type Driver = AbortOnDropHandle<()>;
 
 /// Makes connections, each from the URL as it is then: a rotated password needs no restart.
 #[derive(Debug, Clone)]
@@ -92,12 +93,14 @@ impl Connector {
         info.map_or_else(|| "unknown".to_owned(), |info| info.addr().to_string())
     }
 
-    /// Connects, logs in and gives the connection its name. Pushes go to `pushes`.
+    /// Connects, logs in and gives the connection its name. Messages go to `take`, as channel and payload, all other
+    /// pushes to `pushes`. The connection lives as long as the driver's task.
     pub(super) async fn connect(
         &self,
+        take: impl FnMut(&[u8], &[u8]) + Send + Unpin + 'static,
         pushes: impl AsyncPushSender,
-    ) -> Result<MultiplexedConnection, ConnectError> {
-        match timeout(self.bound, self.try_connect(pushes)).await {
+    ) -> Result<(MultiplexedConnection, Driver), ConnectError> {
+        match timeout(self.bound, self.try_connect(take, pushes)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(ConnectError::Timeout(self.bound)),
         }
@@ -108,25 +111,29 @@ impl Connector {
     /// # Errors
     /// [`ConnectError`]; after `Tuning::connect` at the latest.
     pub async fn connect_for_commands(&self) -> Result<MultiplexedConnection, ConnectError> {
-        self.connect(|_| Ok::<(), SendError>(())).await
+        let (connection, driver) = self.connect(|_, _| {}, |_| Ok::<(), SendError>(())).await?;
+        // Ends by itself when nobody has the connection any more.
+        driver.detach();
+        Ok(connection)
     }
 
-    async fn try_connect(&self, pushes: impl AsyncPushSender) -> Result<MultiplexedConnection, ConnectError> {
+    async fn try_connect(
+        &self,
+        take: impl FnMut(&[u8], &[u8]) + Send + Unpin + 'static,
+        pushes: impl AsyncPushSender,
+    ) -> Result<(MultiplexedConnection, Driver), ConnectError> {
         let info = parse(&self.url.read()?)?;
         let login = info
             .redis_settings()
             .clone()
             .set_protocol(ProtocolVersion::RESP3)
             .set_lib_name("websocket-service", env!("CARGO_PKG_VERSION"));
-        let client = Client::open(info.set_tcp_settings(tcp_settings()).set_redis_settings(login))
-            .map_err(ConnectError::Redis)?;
-        // Every wait has its own bound here, so the crate's 500 ms for all of them are switched off.
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(None)
-            .set_response_timeout(None)
-            .set_push_sender(pushes);
-        let mut connection =
-            client.get_multiplexed_async_connection_with_config(&config).await.map_err(classify)?;
+        let stream = Tap::new(dial(info.addr()).await?, take);
+        // Every wait has its own bound here, so the crate's 500 ms for an answer are switched off.
+        let config = AsyncConnectionConfig::new().set_response_timeout(None).set_push_sender(pushes);
+        let (mut connection, driver) =
+            MultiplexedConnection::new_with_config(&login, stream, config).await.map_err(classify)?;
+        let driver = Driver::new(tokio::spawn(driver));
         let named = ::redis::cmd("CLIENT").arg("SETNAME").arg(&self.name).exec_async(&mut connection).await;
         match named {
             // The name is for whoever reads CLIENT LIST; an ACL without CLIENT is no reason to stay deaf.
@@ -134,20 +141,13 @@ impl Connector {
             Err(error) => tracing::debug!(%error, "CLIENT SETNAME was refused"),
             Ok(()) => {}
         }
-        Ok(connection)
+        Ok((connection, driver))
     }
 }
 
 /// Whether the connection failed, as opposed to a server that answered with an error.
 pub(super) fn is_io(error: &RedisError) -> bool {
     matches!(error.kind(), ErrorKind::Io | ErrorKind::Parse)
-}
-
-fn tcp_settings() -> TcpSettings {
-    TcpSettings::default()
-        .set_nodelay(true)
-        .set_keepalive(TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_PROBE))
-        .set_user_timeout(UNACKNOWLEDGED)
 }
 
 fn parse(url: &SecretString) -> Result<ConnectionInfo, UrlError> {

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ::redis::aio::{MultiplexedConnection, SendError};
-use ::redis::{PushInfo, PushKind, RedisError, Value, cmd};
+use ::redis::{PushInfo, PushKind, RedisError, cmd};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -19,8 +19,8 @@ pub(super) trait Role: Send + Sync + 'static {
     /// The word for it in logs.
     const NAME: &'static str;
 
-    /// A push of the server's, on the connection's own task: must not block.
-    fn pushed(&self, kind: &PushKind, data: Vec<Value>);
+    /// A message came, on the connection's own task: must not block.
+    fn message(&self, channel: &[u8], payload: &[u8]);
 
     /// Uses a fresh connection until it fails, and says so through `up` once it serves its purpose.
     fn serve(&self, connection: MultiplexedConnection, up: &Up<'_>) -> impl Future<Output = Failure> + Send;
@@ -95,19 +95,23 @@ async fn live<R: Role>(
     pulse: &Arc<Pulse>,
     up: &Up<'_>,
 ) -> Failure {
-    let listener = (Arc::clone(role), Arc::clone(pulse));
-    let pushes = move |PushInfo { kind, data }: PushInfo| {
-        let (role, pulse) = &listener;
-        pulse.beat();
-        if kind == PushKind::Disconnection {
-            pulse.disconnected.notify_one();
-        } else if !pulse.ended() {
-            role.pushed(&kind, data);
+    let (listener, alive) = (Arc::clone(role), Arc::clone(pulse));
+    let take = move |channel: &[u8], payload: &[u8]| {
+        alive.beat();
+        if !alive.ended() {
+            listener.message(channel, payload);
+        }
+    };
+    let alive = Arc::clone(pulse);
+    let pushes = move |push: PushInfo| {
+        alive.beat();
+        if push.kind == PushKind::Disconnection {
+            alive.disconnected.notify_one();
         }
         Ok::<(), SendError>(())
     };
-    let connection = match connector.connect(pushes).await {
-        Ok(connection) => connection,
+    let (connection, _driver) = match connector.connect(take, pushes).await {
+        Ok(connected) => connected,
         Err(error) => return error.into(),
     };
     tokio::select! {

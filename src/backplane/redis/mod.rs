@@ -3,12 +3,15 @@
 mod channels;
 mod commands;
 mod connect;
+mod dial;
 mod history;
 mod interest;
 mod link;
+mod resp;
 mod scripts;
 mod subscriptions;
 mod table;
+mod tap;
 mod tuning;
 
 use std::fmt;

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use ::redis::RedisError;
 use ::redis::aio::MultiplexedConnection;
-use ::redis::{PushKind, RedisError, Value};
+use bytes::Bytes;
 use futures_util::future::join_all;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
@@ -29,24 +30,16 @@ pub(super) struct Subscriber {
 impl Role for Subscriber {
     const NAME: &'static str = "subscriber";
 
-    fn pushed(&self, kind: &PushKind, mut data: Vec<Value>) {
-        if *kind != PushKind::Message {
-            return;
-        }
-        // [channel, payload]; the payload moves on as it is.
-        if let (Some(Value::BulkString(payload)), Some(Value::BulkString(channel))) = (data.pop(), data.pop())
-            && let Some(channel) = self.channels.user(&channel)
-        {
-            match channel {
-                Channel::Plain(user) => self.sink.deliver(user, Arrival::Bare(payload.into())),
-                Channel::Messages(user) => {
-                    let bytes = payload.len();
-                    match Record::decode(&payload.into()) {
-                        Ok(record) => self.sink.deliver(user, Arrival::Kept(record)),
-                        Err(_) => self.sink.malformed(bytes),
-                    }
-                }
-            }
+    fn message(&self, channel: &[u8], payload: &[u8]) {
+        // Copied, for it lies in what was read at once: one that waits in an outbox would keep all of that.
+        let payload = Bytes::copy_from_slice(payload);
+        match self.channels.user(channel) {
+            None => {}
+            Some(Channel::Plain(user)) => self.sink.deliver(user, Arrival::Bare(payload)),
+            Some(Channel::Messages(user)) => match Record::decode(&payload) {
+                Ok(record) => self.sink.deliver(user, Arrival::Kept(record)),
+                Err(_) => self.sink.malformed(payload.len()),
+            },
         }
     }
 

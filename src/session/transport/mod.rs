@@ -1,5 +1,7 @@
 //! What a session needs of a connection, and no more, so that it runs on a scripted one in tests.
 
+mod receive;
+mod send;
 mod web_socket;
 
 use std::task::{Context, Poll};
@@ -21,17 +23,6 @@ pub enum Incoming {
     Pong,
     /// The client closes; the transport answers by itself.
     Close,
-}
-
-/// A frame to the client.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outgoing {
-    /// A text message.
-    Text(Payload),
-    /// A ping.
-    Ping,
-    /// The close frame: code and reason.
-    Close(u16, String),
 }
 
 /// Why nothing more can be received or sent.
@@ -59,11 +50,23 @@ pub trait Transport: Unpin {
     /// Whether a frame can be given without piling up behind a socket that does not take more.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>>;
 
-    /// Gives one frame; it may stay in memory until the flush. Only after `poll_ready` said so.
+    /// Gives a text message; it may stay in memory until the flush. Only after `poll_ready` said so, unless it is short.
     ///
     /// # Errors
     /// [`TransportError`] when the connection cannot be written to any more.
-    fn start_send(&mut self, frame: Outgoing) -> Result<(), TransportError>;
+    fn start_text(&mut self, text: &Payload) -> Result<(), TransportError>;
+
+    /// Gives a ping.
+    ///
+    /// # Errors
+    /// As for [`Transport::start_text`].
+    fn start_ping(&mut self) -> Result<(), TransportError>;
+
+    /// Gives the close frame, after which nothing else is given.
+    ///
+    /// # Errors
+    /// As for [`Transport::start_text`].
+    fn start_close(&mut self, code: u16, reason: &str) -> Result<(), TransportError>;
 
     /// Writes everything given so far to the socket.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>>;

@@ -1,62 +1,74 @@
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
-use futures_util::{Sink, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode as WireCode;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
-use super::{Incoming, Outgoing, Transport, TransportError};
+use super::receive::{Received, Receiver};
+use super::send::{CLOSE, PING, PONG, Unsent};
+use super::{Incoming, Transport, TransportError};
+use crate::protocol::Payload;
 
-/// Allocated by every connection as soon as it is open. Clients send pongs and short texts; longer frames make it grow.
-/// tungstenite's default is 128 KiB.
-const READ_BUFFER_BYTES: usize = 512;
-
-/// From how many buffered bytes on a frame is written at once instead of at the flush; not an allocation.
-const WRITE_THRESHOLD_BYTES: usize = 16 * 1024;
+/// What is read from a socket at once, on the stack: pongs and short texts, as a rule.
+const READ_BYTES: usize = 4 * 1024;
 
 /// What a client may send.
 #[derive(Debug, Clone, Copy)]
 pub struct WebSocketLimits {
-    /// Largest message, and largest frame, in bytes.
+    /// Largest message, in bytes.
     pub max_message_bytes: usize,
 }
 
-/// The real transport: a WebSocket over an upgraded stream. The one place that knows tungstenite's limits.
+/// The real transport: a WebSocket over an upgraded stream. Idle, it holds no buffer.
 #[derive(Debug)]
 pub struct WebSocket<S> {
-    frames: WebSocketStream<S>,
+    stream: S,
+    receiver: Receiver,
+    unsent: Unsent,
+    /// The payload of a ping that came while the socket took nothing. Answering the latest is enough (RFC 6455 §5.5.3).
+    owed_pong: Option<Vec<u8>>,
+    /// An answer to the client is to be written, whether or not the session writes.
+    answering: bool,
     /// What comes can no longer be read as frames.
     broken: bool,
+    /// A close frame was given: no other frame may follow.
+    closing: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Takes over a stream after its 101, with the bytes that were read behind the request.
-    pub async fn accept(stream: S, read_ahead: &[u8], limits: WebSocketLimits) -> Self {
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER_BYTES)
-            .write_buffer_size(WRITE_THRESHOLD_BYTES)
-            .max_message_size(Some(limits.max_message_bytes))
-            .max_frame_size(Some(limits.max_message_bytes));
-        // Copied, for it is empty mostly: the buffer it lies in is the HTTP parser's, of 8 KiB, and would stay.
-        let read_ahead = read_ahead.to_vec();
-        let frames =
-            WebSocketStream::from_partially_read(stream, read_ahead, Role::Server, Some(config)).await;
-        Self { frames, broken: false }
+    pub fn accept(stream: S, read_ahead: &[u8], limits: WebSocketLimits) -> Self {
+        Self {
+            stream,
+            receiver: Receiver::new(read_ahead, limits.max_message_bytes),
+            unsent: Unsent::default(),
+            owed_pong: None,
+            answering: false,
+            broken: false,
+            closing: false,
+        }
+    }
+
+    /// Reads what there is into the receiver. An end of the stream is a loss, for a close frame should come before.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
+        let mut bytes = [std::mem::MaybeUninit::uninit(); READ_BYTES];
+        let mut buffer = ReadBuf::uninit(&mut bytes);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)).map_err(lost)?;
+        if buffer.filled().is_empty() {
+            return Poll::Ready(Err(TransportError::Lost));
+        }
+        self.receiver.push(buffer.filled());
+        Poll::Ready(Ok(()))
     }
 
     /// Reads on behind what could not be understood, until the peer leaves: a socket that is dropped with unread bytes
     /// is reset, and the peer may lose the close frame that tells it why.
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut bytes = [0; 4096];
+        let mut bytes = [std::mem::MaybeUninit::uninit(); READ_BYTES];
         // A peer that goes on sending is read a little at a time, so that it cannot hold the task.
         for _ in 0..32 {
-            let mut buffer = ReadBuf::new(&mut bytes);
-            match ready!(Pin::new(self.frames.get_mut()).poll_read(cx, &mut buffer)) {
+            let mut buffer = ReadBuf::uninit(&mut bytes);
+            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
                 Ok(()) if !buffer.filled().is_empty() => {}
                 Ok(()) | Err(_) => return Poll::Ready(()),
             }
@@ -64,68 +76,96 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         cx.waker().wake_by_ref();
         Poll::Pending
     }
+
+    /// Where a further frame goes, as long as no close frame was given.
+    fn open(&mut self) -> Result<&mut Unsent, TransportError> {
+        if self.closing { Err(TransportError::Lost) } else { Ok(&mut self.unsent) }
+    }
+
+    /// Notes the answer that the protocol wants to a frame.
+    fn answer(&mut self, received: Received) -> Incoming {
+        match received {
+            Received::Text(text) => Incoming::Text(text),
+            Received::Binary => Incoming::Binary,
+            Received::Pong => Incoming::Pong,
+            Received::Ping(payload) => {
+                self.owed_pong = Some(payload);
+                self.answering = true;
+                Incoming::Ping
+            }
+            Received::Close(code) => {
+                if !self.closing {
+                    let code = code.map(u16::to_be_bytes);
+                    self.unsent.frame(CLOSE, code.as_ref().map_or(&[], |code| &code[..]));
+                    self.closing = true;
+                }
+                Incoming::Close
+            }
+        }
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Transport for WebSocket<S> {
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, TransportError>> {
+        if self.answering && self.poll_flush(cx)?.is_ready() {
+            self.answering = false;
+        }
         if self.broken {
             return self.poll_discard(cx).map(|()| Err(TransportError::Lost));
         }
         loop {
-            let frame = match ready!(Pin::new(&mut self.frames).poll_next(cx)) {
-                Some(Ok(Message::Text(text))) => Incoming::Text(text),
-                Some(Ok(Message::Binary(_))) => Incoming::Binary,
-                Some(Ok(Message::Ping(_))) => Incoming::Ping,
-                Some(Ok(Message::Pong(_))) => Incoming::Pong,
-                Some(Ok(Message::Close(_))) => Incoming::Close,
-                // Not produced by reading, says tungstenite.
-                Some(Ok(Message::Frame(_))) => continue,
-                Some(Err(error)) => {
-                    let error = classify(&error);
-                    self.broken = error != TransportError::Lost;
+            match self.receiver.next() {
+                Ok(Some(received)) => return Poll::Ready(Ok(self.answer(received))),
+                Ok(None) => ready!(self.poll_read(cx))?,
+                Err(error) => {
+                    self.broken = true;
                     return Poll::Ready(Err(error));
                 }
-                None => return Poll::Ready(Err(TransportError::Lost)),
-            };
-            return Poll::Ready(Ok(frame));
+            }
         }
     }
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
-        Pin::new(&mut self.frames).poll_ready(cx).map_err(|error| classify(&error))
+        if self.unsent.has_room() {
+            return Poll::Ready(Ok(()));
+        }
+        self.unsent.poll_write(&mut self.stream, cx).map_err(lost)
     }
 
-    fn start_send(&mut self, frame: Outgoing) -> Result<(), TransportError> {
-        let message = match frame {
-            Outgoing::Text(text) => Message::Text(text),
-            Outgoing::Ping => Message::Ping(Bytes::new()),
-            Outgoing::Close(code, reason) => Message::Close(Some(CloseFrame {
-                code: WireCode::from(code),
-                reason: Utf8Bytes::from(reason),
-            })),
-        };
-        Pin::new(&mut self.frames).start_send(message).map_err(|error| classify(&error))
+    fn start_text(&mut self, text: &Payload) -> Result<(), TransportError> {
+        self.open()?.text(text);
+        Ok(())
+    }
+
+    fn start_ping(&mut self) -> Result<(), TransportError> {
+        self.open()?.frame(PING, &[]);
+        Ok(())
+    }
+
+    fn start_close(&mut self, code: u16, reason: &str) -> Result<(), TransportError> {
+        self.open()?.frame(CLOSE, &[&code.to_be_bytes(), reason.as_bytes()].concat());
+        self.closing = true;
+        Ok(())
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
-        ready!(Pin::new(&mut self.frames).poll_flush(cx)).map_err(|error| classify(&error))?;
-        if self.broken {
+        ready!(self.unsent.poll_write(&mut self.stream, cx)).map_err(lost)?;
+        if let Some(payload) = self.owed_pong.take()
+            && !self.closing
+        {
+            self.unsent.frame(PONG, &payload);
+            ready!(self.unsent.poll_write(&mut self.stream, cx)).map_err(lost)?;
+        }
+        if self.broken && self.closing {
             // Nothing follows the close frame, and its answer will not be understood: the end of the stream tells the
             // peer to leave.
-            ready!(Pin::new(self.frames.get_mut()).poll_shutdown(cx)).map_err(|_| TransportError::Lost)?;
+            ready!(Pin::new(&mut self.stream).poll_shutdown(cx)).map_err(lost)?;
         }
         Poll::Ready(Ok(()))
     }
 }
 
-fn classify(error: &Error) -> TransportError {
-    match error {
-        Error::Capacity(CapacityError::MessageTooLong { .. }) => TransportError::TooLarge,
-        Error::Utf8(_) => TransportError::InvalidUtf8,
-        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake | ProtocolError::SendAfterClosing) => {
-            TransportError::Lost
-        }
-        Error::Protocol(_) | Error::Capacity(_) => TransportError::Protocol,
-        _ => TransportError::Lost,
-    }
+/// Why a socket failed does not matter: nobody can be told.
+fn lost(_: io::Error) -> TransportError {
+    TransportError::Lost
 }
