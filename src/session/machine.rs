@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
@@ -11,6 +11,11 @@ use crate::rate_limit::TokenBucket;
 /// Part of the heartbeat interval by which each ping is early, at random, so that connections that came together do
 /// not ping together for ever.
 const HEARTBEAT_JITTER: f64 = 0.2;
+
+/// Parts of the heartbeat interval at whose ends pings are sent: 100 ms for 30 s. Connections share these moments, so that
+/// a pod wakes ten times a second for its pings and as often for the pongs, and not hundreds of times: a wake-up costs
+/// more than a ping.
+const HEARTBEAT_TICKS: u32 = 300;
 
 /// What one connection does, decided without I/O: frames and moments go in, actions come out.
 ///
@@ -61,7 +66,7 @@ impl Machine {
         let first = config.heartbeat.mul_f64(rand::random_range(0.1..1.0));
         Self {
             last_seen: now,
-            next_ping: now + first,
+            next_ping: on_tick(config.heartbeat, now, first),
             expires_at,
             linger_until: None,
             close_by: None,
@@ -170,11 +175,20 @@ impl Machine {
         }
         if now >= self.next_ping {
             let early = rand::random_range(0.0..HEARTBEAT_JITTER);
-            self.next_ping = now + config.heartbeat.mul_f64(1.0 - early);
+            self.next_ping = on_tick(config.heartbeat, now, config.heartbeat.mul_f64(1.0 - early));
             return Action::Ping;
         }
         Action::Nothing
     }
+}
+
+/// The last shared moment before `wait` is over. The wall clock is what all connections have in common; when it jumps, so
+/// do the moments, and nothing else.
+fn on_tick(heartbeat: Duration, now: Instant, wait: Duration) -> Instant {
+    let tick = (heartbeat / HEARTBEAT_TICKS).as_micros().max(1);
+    let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default() + wait;
+    let past = u64::try_from(wall.as_micros() % tick).unwrap_or_default();
+    now + wait.saturating_sub(Duration::from_micros(past))
 }
 
 /// The token bucket's size: what a client may send at once after a pause.
@@ -275,6 +289,26 @@ mod tests {
         assert_eq!(end.0, start + config.timeout);
         assert_eq!(closes_with(&end.1), Some(4001));
         assert!((2..=4).contains(&pings), "{pings} pings in 60 s of silence");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connections_ping_at_shared_moments() {
+        let config = config();
+        let tick = config.heartbeat / HEARTBEAT_TICKS;
+        let now = Instant::now();
+        let moments: Vec<_> = (0..1_000).map(|_| open(&config).0.deadline(&config)).collect();
+        let earliest = *moments.iter().min().expect("many");
+        // The wall clock moves a little while they are made.
+        let slack = Duration::from_millis(20);
+        for moment in &moments {
+            let off = (*moment - earliest).as_micros() % tick.as_micros();
+            let off = off.min(tick.as_micros() - off);
+            assert!(off <= slack.as_micros(), "{off} µs beside a shared moment");
+            assert!(*moment > now && *moment <= now + config.heartbeat);
+        }
+        let spread: std::collections::HashSet<_> =
+            moments.iter().map(|moment| (*moment - earliest).as_millis() / 100).collect();
+        assert!(spread.len() > 100, "and are spread over the interval: {}", spread.len());
     }
 
     #[tokio::test(start_paused = true)]
