@@ -140,6 +140,16 @@ mod tests {
     }
 
     #[test]
+    fn a_server_has_one_process_or_any_number_of_pods() {
+        let parsed = |flags| parsed(&format!("connect --users 1 --secret s --url ws://h/ws {flags}"));
+        assert!(
+            parsed("--pid 1").is_ok() && parsed("--metrics-url http://a/ --metrics-url http://b/").is_ok()
+        );
+        assert!(parsed("--pid 1 --metrics-url http://a/").is_err());
+        assert!(parsed("--rate 5 --parallel 5").is_err(), "a rate, or so many at once");
+    }
+
+    #[test]
     fn what_cannot_be_connected_to_is_told() {
         for (url, part) in [
             ("wss://h/ws", "expected ws://"),

@@ -6,10 +6,12 @@ mod ledger;
 mod link;
 mod listen;
 mod message;
+mod pace;
 mod publisher;
 mod report;
 mod run;
 mod tally;
+mod watch;
 mod window;
 
 pub use args::DeliverArgs;

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::args::{DeliverArgs, MAX_MESSAGE_BYTES, Via};
+use super::args::{DeliverArgs, MAX_MESSAGE_BYTES, Pace, Via};
 use super::http::HttpPublisher;
 use super::link::Link;
 use super::message::Messages;
@@ -117,8 +117,13 @@ impl Lanes {
         let (messages, tally) = (Arc::clone(messages), tally.clone());
         let burst = args.burst();
         let shared = Arc::new(Shared { publisher, burst, users, messages, tally, fatal, failed });
+        let capacity = match args.publish_rate {
+            Pace::Rate(_) => LANE,
+            // What waits here is not under way yet: one write, while the one before it is answered.
+            Pace::Max => burst.unwrap_or(1) as usize,
+        };
         let lane = |_| {
-            let (sender, receiver) = channel(LANE);
+            let (sender, receiver) = channel(capacity);
             let (shared, stop) = (Arc::clone(&shared), stop.clone());
             tasks.spawn(async move { stop.run_until_cancelled(shared.lane(receiver)).await });
             sender
@@ -136,6 +141,14 @@ impl Lanes {
         let Some(lane) = (user as usize).checked_rem(self.lanes.len()) else { return };
         self.next = (user + 1) % self.users;
         self.shared.tally.scheduled(user, self.lanes[lane].try_send(user).is_ok());
+    }
+
+    /// Waits until the next so many can be pushed. Nothing is lost when this is cancelled.
+    pub(super) async fn room(&self, messages: u32) {
+        if let Some(lane) = (self.next as usize).checked_rem(self.lanes.len()) {
+            // Nobody else pushes, so the room stays. A lane that has ended ends the run in another way.
+            let _ = self.lanes[lane].reserve_many(messages as usize).await;
+        }
     }
 
     /// No more messages come: the lanes end with what waits.

@@ -1,26 +1,25 @@
 //! The `drain` command: a server lets its clients go, and they come back somewhere else.
 
+mod crowd;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use parking_lot::Mutex;
 use serde::Serialize;
-use tokio::time::{Instant, timeout};
-use tokio_util::sync::CancellationToken;
+use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
-use super::access::{Mint, Tokens};
+use crowd::{Crowd, Second};
+
 use super::crowd::CrowdArgs;
 use super::output::chart::Page;
-use super::ramp::{RampArgs, Turn};
-use super::score::{Score, words};
+use super::ramp::RampArgs;
+use super::score::{Failures, words};
 use super::session::{Sample, Session};
-use crate::client::{Client, ClientConfig, DialError, Event};
 use crate::fetch::Fetch;
 use crate::open_files;
-use crate::protocol::UserId;
 
 /// What the lines mean, for the help.
 pub(super) const HELP: &str = "\
@@ -31,9 +30,6 @@ drain's beginning: how many were closed and how many came back. \"all_back_s\" i
 /// For the request that begins it, and the end of all connections.
 const DRAIN_BOUND: Duration = Duration::from_secs(10);
 const LEAVE_BOUND: Duration = Duration::from_secs(10);
-
-/// Between two looks at whether it is over.
-const LOOK: Duration = Duration::from_millis(50);
 
 /// Arguments of `drain`.
 #[derive(Debug, Clone, clap::Args)]
@@ -65,36 +61,11 @@ struct Report<'a> {
     reconnects: u64,
     closes: &'a BTreeMap<u16, u64>,
     /// Attempts to come back that came to nothing.
-    failed: &'a super::score::Failures,
+    failed: &'a Failures,
     worst_second: Second,
     all_back_s: Option<f64>,
     curve: &'a [Second],
     samples: &'a [Sample],
-}
-
-/// What happened in one second; in the worst, the highest of each.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
-struct Second {
-    closed: u64,
-    reconnects: u64,
-}
-
-/// What the clients share.
-struct Crowd {
-    config: Vec<Arc<ClientConfig>>,
-    mint: Arc<Mint>,
-    score: Score,
-    stop: CancellationToken,
-    drain: Mutex<Drain>,
-}
-
-/// What was seen of the drain.
-struct Drain {
-    begun: Instant,
-    curve: Vec<Second>,
-    last_close: Option<Instant>,
-    last_back: Instant,
-    reconnects: u64,
 }
 
 /// Connects, has it drained, watches, leaves.
@@ -108,7 +79,7 @@ pub(super) async fn run(args: &DrainArgs) -> anyhow::Result<()> {
     let _ = open_files::raise();
     let mut session = Session::start(args.crowd.json, args.crowd.server.find().await?)?;
     let (users, connections) = (args.crowd.all_users()?, args.crowd.connections());
-    let crowd = Arc::new(Crowd::new(args)?);
+    let crowd = Arc::new(Crowd::new(&args.crowd)?);
     let (score, all, tasks) = (&crowd.score, connections.len() as u64, TaskTracker::new());
 
     let mut ramp = args.ramp.start();
@@ -163,111 +134,6 @@ pub(super) async fn run(args: &DrainArgs) -> anyhow::Result<()> {
         samples: &session.samples,
     };
     session.output.report(&report, || text(&report))
-}
-
-impl Crowd {
-    fn new(args: &DrainArgs) -> anyhow::Result<Self> {
-        let target = args.crowd.target()?;
-        let config = |turn| {
-            Arc::new(ClientConfig {
-                v1: args.crowd.mode.protocol().is_some(),
-                source: target.source(turn),
-                silence: target.silence,
-                ..ClientConfig::new(target.endpoint.clone())
-            })
-        };
-        let config = (0..target.sources.len().max(1)).map(config).collect();
-        let (score, stop) = (Score::default(), CancellationToken::new());
-        Ok(Self { config, mint: Arc::new(target.mint), score, stop, drain: Mutex::new(Drain::new()) })
-    }
-
-    /// Waits until so many are open. Nothing announces it that is worth its cost.
-    async fn until(&self, enough: impl Fn(u64) -> bool) {
-        while !self.score.look(|counts| enough(counts.open)) {
-            tokio::time::sleep(LOOK).await;
-        }
-    }
-
-    /// Waits until all are back and it is quiet.
-    async fn over(&self, all: u64, quiet: Duration) {
-        loop {
-            self.until(|open| open >= all).await;
-            let last = self.drain.lock().last_close;
-            if last.is_some_and(|last| last.elapsed() >= quiet) {
-                return;
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-    }
-
-    /// One client, until it is told not to come back or the run ends.
-    async fn live(self: Arc<Self>, number: usize, user: UserId, turn: Turn) {
-        let config = Arc::clone(&self.config[number % self.config.len()]);
-        let mut client = Client::new(config, Tokens { mint: Arc::clone(&self.mint), user });
-        let (mut begun, mut open, mut was_open, mut turn) = (Instant::now(), false, false, turn);
-        while let Some(Some(event)) = self.stop.run_until_cancelled(client.next()).await {
-            match event {
-                Event::Opened(_) => {
-                    self.score.opened(begun);
-                    if was_open {
-                        self.drain.lock().back();
-                    }
-                    (open, was_open) = (true, true);
-                }
-                Event::Closed { code, .. } => {
-                    self.score.closed(code);
-                    self.drain.lock().closed();
-                    open = false;
-                }
-                Event::Refused { status, .. } => self.score.failed(&DialError::refused(status, None, b"")),
-                Event::Failed { kind, reason, .. } => self.score.failed(&DialError::Failed { kind, reason }),
-                _ => continue,
-            }
-            turn = None;
-            begun = Instant::now();
-        }
-        drop(turn);
-        let answered = client.close().await;
-        if open {
-            self.score.left(answered);
-        }
-    }
-}
-
-impl Drain {
-    fn new() -> Self {
-        let now = Instant::now();
-        Self { begun: now, curve: Vec::new(), last_close: None, last_back: now, reconnects: 0 }
-    }
-
-    /// What was before is forgotten.
-    fn begin(&mut self) {
-        *self = Self::new();
-    }
-
-    fn closed(&mut self) {
-        self.last_close = Some(Instant::now());
-        self.second().closed += 1;
-    }
-
-    fn back(&mut self) {
-        self.last_back = Instant::now();
-        self.reconnects += 1;
-        self.second().reconnects += 1;
-    }
-
-    fn second(&mut self) -> &mut Second {
-        let second = usize::try_from(self.begun.elapsed().as_secs()).unwrap_or_default();
-        if self.curve.len() <= second {
-            self.curve.resize(second + 1, Second::default());
-        }
-        &mut self.curve[second]
-    }
-
-    fn worst(&self) -> Second {
-        let highest = |value: fn(&Second) -> u64| self.curve.iter().map(value).max().unwrap_or_default();
-        Second { closed: highest(|second| second.closed), reconnects: highest(|second| second.reconnects) }
-    }
 }
 
 fn text(report: &Report<'_>) -> String {
