@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::net::IpAddr;
+use std::ops::ControlFlow;
 use std::pin::pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -92,21 +93,24 @@ impl Line {
         }
         poll_fn(|cx| {
             loop {
-                let (mut ready, mut refused, mut answer) = (false, None, None);
-                let read = self.wire.poll_frames(cx, &self.scratch, &mut |frame| match frame {
-                    Frame::Data(text) => {
-                        answer = answer.take().or_else(|| mode.login(Some(text), token));
-                        mode.hear(text, &mut |heard| match heard {
-                            Heard::Ready => ready = true,
-                            Heard::Refused(said) => refused = Some(said.escape_debug().to_string()),
-                            Heard::Message(_) | Heard::Answer(_) => {}
-                        });
+                let (mut ready, mut refused, mut answers) = (false, None, Vec::new());
+                let read = self.wire.poll_frames(cx, &self.scratch, &mut |frame| {
+                    match frame {
+                        Frame::Data(text) => {
+                            answers.extend(mode.login(Some(text), token));
+                            mode.hear(text, &mut |heard| match heard {
+                                Heard::Ready => ready = true,
+                                Heard::Refused(said) => refused = Some(said.escape_debug().to_string()),
+                                Heard::Answer(text) => answers.push(text.to_owned()),
+                                Heard::Message(_) => {}
+                            });
+                        }
+                        Frame::Close(code) => refused = Some(format!("closed with {code}")),
                     }
-                    Frame::Close(code) => refused = Some(format!("closed with {code}")),
+                    // What follows the login is for whoever listens.
+                    if ready { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
                 });
-                if let Some(text) = answer {
-                    self.wire.text(text.as_bytes());
-                }
+                answers.into_iter().for_each(|text| self.wire.text(text.as_bytes()));
                 return match (read, refused) {
                     (_, Some(said)) => Poll::Ready(Err(DialError::failed("login", &said))),
                     (Poll::Ready(Err(error)), _) => Poll::Ready(Err(DialError::broken(&error))),
@@ -141,13 +145,16 @@ impl Line {
     /// Reads once; the code when that was the end.
     fn poll_listen(&mut self, cx: &mut Context<'_>, message: &mut impl FnMut(&[u8])) -> Poll<Option<u16>> {
         let (mode, mut closed, mut answers) = (self.mode, None, Vec::new());
-        let read = self.wire.poll_frames(cx, &self.scratch, &mut |frame| match frame {
-            Frame::Data(text) => mode.hear(text, &mut |heard| match heard {
-                Heard::Message(payload) => message(&payload),
-                Heard::Answer(text) => answers.push(text),
-                Heard::Ready | Heard::Refused(_) => {}
-            }),
-            Frame::Close(code) => closed = Some(code),
+        let read = self.wire.poll_frames(cx, &self.scratch, &mut |frame| {
+            match frame {
+                Frame::Data(text) => mode.hear(text, &mut |heard| match heard {
+                    Heard::Message(payload) => message(&payload),
+                    Heard::Answer(text) => answers.push(text),
+                    Heard::Ready | Heard::Refused(_) => {}
+                }),
+                Frame::Close(code) => closed = Some(code),
+            }
+            ControlFlow::Continue(())
         });
         // Sent by the next poll, which comes at once.
         answers.into_iter().for_each(|text| self.wire.text(text.as_bytes()));
@@ -176,7 +183,10 @@ impl Line {
 
     /// Reads to the end of the stream; `closed` becomes true with a close frame.
     async fn rest(&mut self, closed: &mut bool) {
-        let mut each = |frame: Frame<'_>| *closed |= matches!(frame, Frame::Close(_));
+        let mut each = |frame: Frame<'_>| {
+            *closed |= matches!(frame, Frame::Close(_));
+            ControlFlow::Continue(())
+        };
         while poll_fn(|cx| self.wire.poll_frames(cx, &self.scratch, &mut each)).await.is_ok() {}
     }
 }

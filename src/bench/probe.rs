@@ -110,17 +110,24 @@ async fn publish(
 ) -> anyhow::Result<Published> {
     // Arrives whether or not the service keeps a history, which the probe does not know.
     let bare = HistoryConfig { size: 0, ..HistoryConfig::default() };
-    loop {
-        let failed =
-            match timeout_at(deadline, publish_once(redis, &bare, CLIENT_NAME, user, publication)).await {
-                Ok(Err(error @ PublishOnceError::Connect(_))) => error,
-                Ok(outcome) => return outcome.context("connected, but the message cannot be published"),
-                Err(_) => bail!("connected, but Redis did not answer in time"),
-            };
-        if timeout_at(deadline, sleep(RETRY)).await.is_err() {
-            return Err(failed).context("connected, but the message cannot be published");
+    let mut failed = None;
+    let attempts = async {
+        loop {
+            match publish_once(redis, &bare, CLIENT_NAME, user, publication).await {
+                Err(error @ PublishOnceError::Connect(_)) => failed = Some(error),
+                outcome => return outcome,
+            }
+            sleep(RETRY).await;
         }
-    }
+    };
+    let outcome = timeout_at(deadline, attempts).await;
+    // The last attempt's end is the deadline's doing; what the one before it met says more.
+    let outcome = match (outcome, failed) {
+        (Ok(outcome), _) => outcome,
+        (Err(_), Some(error)) => Err(error),
+        (Err(_), None) => bail!("connected, but Redis did not answer in time"),
+    };
+    outcome.context("connected, but the message cannot be published")
 }
 
 /// Waits for the text; other messages are somebody else's.

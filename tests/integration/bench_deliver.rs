@@ -281,7 +281,7 @@ async fn who_is_told_to_stay_away_loses_what_follows() {
         "--seconds",
         "60",
         "--settle",
-        "0",
+        "2",
     ];
     let mut program = deliver(&service.url(""), &arguments);
     eventually("messages arrive", LOCAL, async || latest(&program)["received"].as_u64() > Some(0)).await;

@@ -17,6 +17,7 @@ fn clean() -> Value {
     json!({ "lost": 0, "twice": 0, "disorder": 0, "foreign": 0, "open": 0, "opened": 1, "left": 1 })
 }
 
+/// A login, and a ping right behind its answer.
 async fn socket_io(server: &Scripted) -> Guest {
     let mut guest = server.accept().await;
     assert_eq!(guest.target, "/ws?EIO=4&transport=websocket");
@@ -26,7 +27,8 @@ async fn socket_io(server: &Scripted) -> Guest {
     let login: Value =
         serde_json::from_str(login.strip_prefix("40").expect("a connect packet")).expect("JSON");
     assert_token(&login["token"]);
-    guest.text(r#"40{"sid":"b"}"#).await;
+    guest.texts(&[r#"40{"sid":"b"}"#, "2"]).await;
+    assert_eq!(guest.hear_text().await, "3", "a ping is answered");
     guest
 }
 
@@ -41,8 +43,6 @@ async fn socket_io_is_spoken() {
         ["--users", "1", "--mode", "socket-io", "--redis-url", &redis.url(), "--publish-rate", "100"];
     let mut program = deliver(&server.url, &[&arguments[..], &["--seconds", "60", "--settle", "1"]].concat());
     let mut guest = socket_io(&server).await;
-    guest.text("2").await;
-    assert_eq!(guest.hear_text().await, "3", "a ping is answered");
     let pass_on = async |message: redis::Msg, guest: &mut Guest| {
         let text: String = message.get_payload().expect("text");
         guest.text(&format!("42{}", json!(["message", text]))).await;
@@ -79,8 +79,7 @@ async fn centrifugo_is_spoken() {
     let login = guest.hear().await;
     assert_eq!(login["id"], 1);
     assert_token(&login["connect"]["token"]);
-    guest.text("{\"id\":1,\"connect\":{\"client\":\"c\",\"ping\":25,\"pong\":true}}").await;
-    guest.text("{}").await;
+    guest.texts(&[r#"{"id":1,"connect":{"client":"c","ping":25,"pong":true}}"#, "{}"]).await;
     assert_eq!(guest.hear_text().await, "{}", "a ping is answered");
     let mut bodies = 0;
     loop {

@@ -7,6 +7,7 @@ mod frame;
 mod handshake;
 
 use std::io;
+use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -14,8 +15,8 @@ use std::task::{Context, Poll, ready};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
-use frame::Opcode;
 pub(super) use handshake::Upgrade;
 
 /// Bytes that one `read` can bring.
@@ -45,26 +46,27 @@ pub(super) struct Wire {
     rest: Vec<u8>,
     /// What the socket has not taken yet; empty as a rule.
     out: Vec<u8>,
-    /// Bytes that came with the answer to the upgrade and were not looked at yet.
-    early: bool,
+    /// `rest` was not looked at yet: it came with the answer to the upgrade, or behind the frame that a reader stopped at.
+    unread: bool,
 }
 
 impl Wire {
     fn new(stream: TcpStream, rest: &[u8]) -> Self {
-        Self { stream, rest: rest.to_vec(), out: Vec::new(), early: !rest.is_empty() }
+        Self { stream, rest: rest.to_vec(), out: Vec::new(), unread: !rest.is_empty() }
     }
 
     /// Queues a text; the next poll sends it.
     pub(super) fn text(&mut self, text: &[u8]) {
-        frame::write(&mut self.out, Opcode::Text, text);
+        frame::write(&mut self.out, OpCode::Data(Data::Text), text);
     }
 
     /// Queues a close frame.
     pub(super) fn close(&mut self, code: u16) {
-        frame::write(&mut self.out, Opcode::Close, &code.to_be_bytes());
+        frame::write(&mut self.out, OpCode::Control(Control::Close), &code.to_be_bytes());
     }
 
-    /// Sends what is queued and reads once; each whole frame goes to `each`. Pending when nothing has come.
+    /// Sends what is queued and reads once; each whole frame goes to `each`, until it breaks: what is behind that one is for the
+    /// next call. Pending when nothing has come.
     ///
     /// # Errors
     /// When the connection is lost or ended, or sends what cannot be read here.
@@ -72,7 +74,7 @@ impl Wire {
         &mut self,
         cx: &mut Context<'_>,
         scratch: &Scratch,
-        each: &mut dyn FnMut(Frame<'_>),
+        each: &mut dyn FnMut(Frame<'_>) -> ControlFlow<()>,
     ) -> Poll<io::Result<()>> {
         self.poll_send(cx)?;
         let mut scratch = scratch.0.lock();
@@ -82,7 +84,7 @@ impl Wire {
         }
         scratch[..kept].copy_from_slice(&self.rest);
         let mut came = 0;
-        if !std::mem::take(&mut self.early) {
+        if !std::mem::take(&mut self.unread) {
             let mut buffer = ReadBuf::new(&mut scratch[kept..]);
             ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
             came = buffer.filled().len();
@@ -92,13 +94,20 @@ impl Wire {
         }
         let mut bytes = &scratch[..kept + came];
         while let Some(found) = frame::read(bytes)? {
-            match found.opcode {
-                Opcode::Text | Opcode::Binary => each(Frame::Data(found.payload)),
-                Opcode::Close => each(Frame::Close(code(found.payload))),
-                Opcode::Ping => frame::write(&mut self.out, Opcode::Pong, found.payload),
-                Opcode::Pong => {}
-            }
             bytes = found.rest;
+            let on = match found.opcode {
+                OpCode::Data(_) => each(Frame::Data(found.payload)),
+                OpCode::Control(Control::Close) => each(Frame::Close(code(found.payload))),
+                OpCode::Control(Control::Ping) => {
+                    frame::write(&mut self.out, OpCode::Control(Control::Pong), found.payload);
+                    ControlFlow::Continue(())
+                }
+                OpCode::Control(_) => ControlFlow::Continue(()),
+            };
+            if on.is_break() {
+                self.unread = !bytes.is_empty();
+                break;
+            }
         }
         match bytes {
             // Thousands of idle connections hold no memory for this.

@@ -92,6 +92,14 @@ impl Guest {
         self.socket.send(Message::text(text)).await.expect("sent");
     }
 
+    /// Sends texts in one write, so that they can be read at once.
+    pub(crate) async fn texts(&mut self, texts: &[&str]) {
+        for text in texts {
+            self.socket.feed(Message::text(*text)).await.expect("taken");
+        }
+        self.socket.flush().await.expect("sent");
+    }
+
     pub(crate) async fn ping(&mut self) {
         self.socket.send(Message::Ping(Bytes::new())).await.expect("sent");
     }
