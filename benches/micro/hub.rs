@@ -14,9 +14,14 @@ use crate::support::{CALLS, UNBOUNDED, USUAL, envelope, register, user};
 /// As many as a pod has by default, so that look-ups miss the cache as they do there.
 const USERS: usize = 10_000;
 
-/// Messages that each user has when a benchmark begins. Nobody takes them, and a queue that has grown for the 33rd has room for
-/// 31 more, which is beyond what a benchmark delivers: what is timed is no allocation.
-const BEFORE: usize = 33;
+/// Calls of a sample where threads are to meet: milliseconds, so that both are at it for nearly all of the time, although one
+/// is always woken a little later.
+const TOGETHER: u32 = 20_000;
+const SAMPLES: u32 = 20;
+
+/// Messages that each user has when a benchmark begins. Nobody takes them, and a queue that has grown for the 65th has room for
+/// 63 more, which is beyond the 40 that a benchmark delivers: what is timed is no allocation.
+const BEFORE: usize = 65;
 
 /// A pod's users, each with one connection.
 struct Crowd {
@@ -56,7 +61,7 @@ thread_local! {
 
 /// The hub's part of a delivery, to users in turn. With two threads: what they cost each other when they meet only by
 /// chance. Twice the time of one thread would be a lock that all share.
-#[divan::bench(threads = [1, 2], sample_size = CALLS)]
+#[divan::bench(threads = [1, 2], sample_count = SAMPLES, sample_size = TOGETHER)]
 fn to_different_users(bencher: Bencher<'_, '_>) {
     let crowd = Crowd::gather();
     bencher.bench(|| {
@@ -66,7 +71,7 @@ fn to_different_users(bencher: Bencher<'_, '_>) {
 }
 
 /// All messages are one user's. With two threads: the worst that contention can be.
-#[divan::bench(threads = [1, 2], sample_size = CALLS)]
+#[divan::bench(threads = [1, 2], sample_count = SAMPLES, sample_size = TOGETHER)]
 fn to_the_same_user(bencher: Bencher<'_, '_>) {
     let crowd = Crowd::gather();
     bencher.bench(|| MESSAGE.with(|message| crowd.deliver("user-0", message)));
@@ -89,7 +94,7 @@ fn to_nobody(bencher: Bencher<'_, '_>) {
 }
 
 /// The hub's part of a connection: its coming and its leaving.
-#[divan::bench(threads = [1, 2], sample_size = CALLS)]
+#[divan::bench(threads = [1, 2], sample_count = SAMPLES, sample_size = TOGETHER)]
 fn register_and_leave(bencher: Bencher<'_, '_>) {
     let crowd = Crowd::gather();
     bencher.bench(|| {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use anyhow::bail;
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::time::{Instant, interval};
@@ -17,8 +16,7 @@ use super::output::chart::Page;
 use super::ramp::RampArgs;
 use super::score::{Counts, Failures, words};
 use super::server::cpu_us_each;
-use super::session::{Sample, Session, per_second};
-use crate::open_files;
+use super::session::{Sample, per_second};
 use crate::protocol::UserId;
 
 /// What the lines mean, for the help.
@@ -81,10 +79,8 @@ struct Slots {
 /// cannot be written.
 pub(super) async fn run(args: &ChurnArgs) -> anyhow::Result<()> {
     args.crowd.own_mode_only()?;
-    // What is lacking shows as failures of the kind "files".
-    let _ = open_files::raise();
     let holding = Holding::new(&args.crowd)?;
-    let mut session = Session::start(args.crowd.json, args.crowd.server.find().await?)?;
+    let mut session = args.crowd.session().await?;
     let (shared, all) = (Arc::clone(&holding.shared), holding.len());
     let score = &shared.score;
     let tokens = (0..all).map(|_| shared.stop.child_token()).collect();
@@ -94,16 +90,8 @@ pub(super) async fn run(args: &ChurnArgs) -> anyhow::Result<()> {
         cycles: AtomicU64::new(0),
     });
 
-    let opening = holding.open_all(RampArgs::default().start(), |number, user, opening| {
-        Arc::clone(&slots).live(number, user, opening)
-    });
-    let settled = || score.look(|counts| counts.opened + counts.failed.total());
-    if session.part("opening", score, all as u64, settled, opening).await?.is_none() {
-        bail!("ended before all connections were open");
-    }
-    if score.look(|counts| counts.open) == 0 {
-        bail!("no connection could be opened; failures: {}", score.counts().failed.words());
-    }
+    let live = |number, user, opening| Arc::clone(&slots).live(number, user, opening);
+    holding.open(&mut session, RampArgs::default(), live).await?;
     score.begin_anew();
     let (before, start) = (session.server.read().await, Instant::now());
     let late = AtomicU64::new(0);

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::bail;
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -14,8 +13,7 @@ use super::output::chart::Page;
 use super::ramp::RampArgs;
 use super::score::{Counts, Failures, words};
 use super::server::{Figures, Memory, cpu_us_each};
-use super::session::{Sample, Session, per_second};
-use crate::open_files;
+use super::session::{Sample, per_second};
 use crate::protocol::UserId;
 
 /// What the lines mean, for the help.
@@ -82,29 +80,17 @@ struct Looks {
 /// # Errors
 /// When a secret or the server's figures cannot be read, nothing can be opened, or standard output cannot be written.
 pub(super) async fn run(args: &ConnectArgs) -> anyhow::Result<()> {
-    // What is lacking shows as failures of the kind "files".
-    let _ = open_files::raise();
     let holding = Holding::new(&args.crowd)?;
-    let mut session = Session::start(args.crowd.json, args.crowd.server.find().await?)?;
-    let (shared, all) = (Arc::clone(&holding.shared), holding.len() as u64);
+    let mut session = args.crowd.session().await?;
+    let shared = Arc::clone(&holding.shared);
     let score = &shared.score;
 
     let before = session.server.read().await;
     let start = Instant::now();
-    let opening = holding.open_all(args.ramp.start(), |number, user, opening| {
-        live(Arc::clone(&shared), number, user, opening)
-    });
-    let settled = || score.look(|counts| counts.opened + counts.failed.total());
-    if session.part("opening", score, all, settled, opening).await?.is_none() {
-        bail!("ended before all connections were open");
-    }
+    let live = |number, user, opening| live(Arc::clone(&shared), number, user, opening);
+    let open = holding.open(&mut session, args.ramp, live).await?;
     let took = start.elapsed();
     let opened = session.server.read().await;
-    let open = score.look(|counts| counts.open);
-    if open == 0 {
-        let failed = score.counts().failed;
-        bail!("no connection could be opened; failures: {}", failed.words());
-    }
 
     let hold = Duration::from_secs(args.hold);
     let mut cut_short = session.wait("holding", score, hold / 2).await?.is_none();

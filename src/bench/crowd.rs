@@ -9,7 +9,9 @@ use super::access::AccessArgs;
 use super::dialect::Mode;
 use super::line::Target;
 use super::server::ServerArgs;
+use super::session::Session;
 use super::wire::Scratch;
+use crate::open_files;
 use crate::protocol::{IdError, UserId};
 
 /// Flags of every load.
@@ -79,6 +81,16 @@ impl CrowdArgs {
             silence: self.silence(),
             scratch: Scratch::default(),
         })
+    }
+
+    /// Begins a run: finds the server to look at, and starts to tell.
+    ///
+    /// # Errors
+    /// When the server's figures cannot be read, or signals cannot be listened to.
+    pub(super) async fn session(&self) -> anyhow::Result<Session> {
+        // What is lacking shows as failures of the kind "files".
+        let _ = open_files::raise();
+        Session::start(self.json, self.server.find().await?)
     }
 
     /// For commands that make no sense with other services than this one.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::bail;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -10,8 +11,9 @@ use tokio_util::task::TaskTracker;
 
 use super::crowd::CrowdArgs;
 use super::line::{Line, Target};
-use super::ramp::{Ramp, Turn};
+use super::ramp::{Ramp, RampArgs, Turn};
 use super::score::Score;
+use super::session::Session;
 use crate::protocol::UserId;
 
 /// For the end: all closes sent and answered.
@@ -97,24 +99,44 @@ impl Holding {
     }
 
     /// The user of a connection.
-    pub(super) fn user(&self, number: usize) -> UserId {
+    fn user(&self, number: usize) -> UserId {
         self.users[self.connections[number] as usize].clone()
     }
 
-    /// Spawns what belongs to the run.
-    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.spawn(task);
+    /// Opens all, each in a task that `live` makes, and returns how many are open when all have dropped their [`Opening`].
+    ///
+    /// # Errors
+    /// When none can be opened, a signal came, or standard output cannot be written.
+    pub(super) async fn open<T>(
+        &self,
+        session: &mut Session,
+        ramp: RampArgs,
+        live: impl Fn(usize, UserId, Opening) -> T,
+    ) -> anyhow::Result<u64>
+    where
+        T: Future<Output = ()> + Send + 'static,
+    {
+        let score = &self.shared.score;
+        let settled = || score.look(|counts| counts.opened + counts.failed.total());
+        let opening = self.open_all(ramp.start(), live);
+        if session.part("opening", score, self.len() as u64, settled, opening).await?.is_none() {
+            bail!("ended before all connections were open");
+        }
+        match score.look(|counts| counts.open) {
+            0 => bail!("no connection could be opened; failures: {}", score.counts().failed.words()),
+            open => Ok(open),
+        }
     }
 
-    /// Gives each connection its turn and a task that `live` makes, and returns when all have dropped their [`Opening`].
-    pub(super) async fn open_all<T>(&self, mut ramp: Ramp, live: impl Fn(usize, UserId, Opening) -> T)
+    /// Gives each connection its turn.
+    async fn open_all<T>(&self, mut ramp: Ramp, live: impl Fn(usize, UserId, Opening) -> T)
     where
         T: Future<Output = ()> + Send + 'static,
     {
         let (settled, mut all) = mpsc::channel(1);
         for number in 0..self.len() {
             let opening = Opening { _turn: ramp.turn().await, _settled: settled.clone() };
-            self.spawn(live(number, self.user(number), opening));
+            self.tasks.spawn(live(number, self.user(number), opening));
         }
         drop(settled);
         // Nothing is sent: it ends with the last sender.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::bail;
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -17,9 +16,8 @@ use super::output::chart::Page;
 use super::ramp::RampArgs;
 use super::score::{Counts, Failures};
 use super::server::cpu_us_each;
-use super::session::{Sample, Session};
+use super::session::Sample;
 use crate::backoff::Backoff;
-use crate::open_files;
 use crate::protocol::UserId;
 
 /// What the lines mean, for the help.
@@ -103,10 +101,8 @@ struct Came {
 /// cannot be written.
 pub(super) async fn run(args: &ReconnectArgs) -> anyhow::Result<()> {
     args.crowd.own_mode_only()?;
-    // What is lacking shows as failures of the kind "files".
-    let _ = open_files::raise();
     let holding = Holding::new(&args.crowd)?;
-    let mut session = Session::start(args.crowd.json, args.crowd.server.find().await?)?;
+    let mut session = args.crowd.session().await?;
     let (shared, all) = (Arc::clone(&holding.shared), holding.len());
     let score = &shared.score;
     let spread = Duration::from_secs(args.spread);
@@ -114,17 +110,9 @@ pub(super) async fn run(args: &ReconnectArgs) -> anyhow::Result<()> {
     let storm = Arc::new(Storm { shared: Arc::clone(&shared), cut, spread, came });
 
     let (back, mut all_back) = mpsc::channel(1);
-    let opening = holding.open_all(args.ramp.start(), {
-        let storm = Arc::clone(&storm);
-        move |number, user, opening| Arc::clone(&storm).live(number, user, opening, back.clone())
-    });
-    let settled = || score.look(|counts| counts.opened + counts.failed.total());
-    if session.part("opening", score, all as u64, settled, opening).await?.is_none() {
-        bail!("ended before all connections were open");
-    }
-    if score.look(|counts| counts.open) == 0 {
-        bail!("no connection could be opened; failures: {}", score.counts().failed.words());
-    }
+    let live = |number, user, opening| Arc::clone(&storm).live(number, user, opening, back.clone());
+    holding.open(&mut session, args.ramp, live).await?;
+    drop(back);
     session.wait("holding", score, Duration::from_secs(args.hold)).await?;
 
     score.begin_anew();

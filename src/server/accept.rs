@@ -43,10 +43,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long requests under way have to finish at the end.
 const LAST_REQUESTS: Duration = Duration::from_secs(5);
 
-/// The peer of a connection, as handlers find it in a request's extensions.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Peer(pub(super) IpAddr);
-
 /// Binds a listener.
 ///
 /// # Errors
@@ -129,8 +125,7 @@ pub trait Answer: Clone + Send + 'static {
 }
 
 impl Answer for Router {
-    async fn answer(&self, peer: IpAddr, mut request: Request<Incoming>) -> Response {
-        request.extensions_mut().insert(Peer(peer));
+    async fn answer(&self, _peer: IpAddr, request: Request<Incoming>) -> Response {
         match self.clone().oneshot(request.map(Body::new)).await {
             Ok(response) => response,
             Err(never) => match never {},

@@ -23,9 +23,7 @@ impl Handshake {
             && lists(headers, header::CONNECTION, "upgrade")
             && lists(headers, header::UPGRADE, "websocket");
         if !asked {
-            return Err(
-                refuse("This path takes a WebSocket upgrade").with_status(StatusCode::UPGRADE_REQUIRED)
-            );
+            return Err(upgrade_required());
         }
         if headers.get(header::SEC_WEBSOCKET_VERSION).map(HeaderValue::as_bytes) != Some(b"13") {
             return Err(refuse("Sec-WebSocket-Version must be 13").with_status(StatusCode::UPGRADE_REQUIRED));
@@ -53,6 +51,11 @@ impl Handshake {
         }
         response
     }
+}
+
+/// The answer to a request that asks for no WebSocket.
+pub(super) fn upgrade_required() -> ServiceError {
+    refuse("This path takes a WebSocket upgrade").with_status(StatusCode::UPGRADE_REQUIRED)
 }
 
 fn refuse(message: &'static str) -> ServiceError {

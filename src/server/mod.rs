@@ -103,7 +103,9 @@ impl accept::Answer for Public {
 }
 
 fn public_router(service: &Arc<Service>) -> Router {
-    let mut router = Router::new().route(PATH, get(upgrade::routed)).route("/healthz", get(health::alive));
+    let mut router = Router::new()
+        .route(PATH, get(async || handshake::upgrade_required()))
+        .route("/healthz", get(health::alive));
     if service.config.server.public_metrics {
         router = router.route("/metrics", get(health::metrics));
     }

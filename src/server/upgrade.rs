@@ -4,14 +4,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use axum::Extension;
-use axum::extract::{Request, State};
+use axum::http::Request;
 use axum::response::Response;
+use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tokio::time::{Instant, timeout_at};
 
 use super::Service;
-use super::accept::Peer;
 use super::admission::Place;
 use super::guest::{self, Guest};
 use super::handshake::Handshake;
@@ -32,22 +31,12 @@ use crate::telemetry::events;
 /// waits this long for an answer without giving up.
 const SUBSCRIBE_WAIT: Duration = Duration::from_secs(5);
 
-/// Answers `GET /ws` as the router does.
-pub(super) async fn routed(
-    State(service): State<Arc<Service>>,
-    Extension(correlation_id): Extension<CorrelationId>,
-    Extension(Peer(address)): Extension<Peer>,
-    request: Request,
-) -> Result<Response, ServiceError> {
-    connect(service, correlation_id, address, request).await
-}
-
 /// Answers an upgrade. Everything that can refuse it is asked in the order of what it costs.
-pub(super) async fn connect<B>(
+pub(super) async fn connect(
     service: Arc<Service>,
     correlation_id: CorrelationId,
     address: IpAddr,
-    mut request: http::Request<B>,
+    mut request: Request<Incoming>,
 ) -> Result<Response, ServiceError> {
     let upgrade = hyper::upgrade::on(&mut request);
     let handshake = Handshake::of(request.method(), request.headers())?;
@@ -111,7 +100,7 @@ enum Refused {
 }
 
 /// Origin, drain and room: what is refused before the token is looked at.
-fn enter<B>(service: &Service, request: &http::Request<B>, address: IpAddr) -> Result<Place, ServiceError> {
+fn enter(service: &Service, request: &Request<Incoming>, address: IpAddr) -> Result<Place, ServiceError> {
     let config = &service.config;
     origin::check(&config.server.allowed_origins, config.environment, request.headers())?;
     open_for_upgrades(service)?;

@@ -17,9 +17,8 @@ use super::crowd::CrowdArgs;
 use super::output::chart::Page;
 use super::ramp::RampArgs;
 use super::score::{Failures, words};
-use super::session::{Sample, Session};
+use super::session::Sample;
 use crate::fetch::Fetch;
-use crate::open_files;
 
 /// What the lines mean, for the help.
 pub(super) const HELP: &str = "\
@@ -75,9 +74,7 @@ struct Report<'a> {
 /// standard output cannot be written.
 pub(super) async fn run(args: &DrainArgs) -> anyhow::Result<()> {
     args.crowd.own_mode_only()?;
-    // What is lacking shows as failures of the kind "files".
-    let _ = open_files::raise();
-    let mut session = Session::start(args.crowd.json, args.crowd.server.find().await?)?;
+    let mut session = args.crowd.session().await?;
     let (users, connections) = (args.crowd.all_users()?, args.crowd.connections());
     let crowd = Arc::new(Crowd::new(&args.crowd)?);
     let (score, all, tasks) = (&crowd.score, connections.len() as u64, TaskTracker::new());

@@ -5,6 +5,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::AsyncWrite;
+use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
 use crate::protocol::Payload;
 
@@ -18,12 +20,6 @@ const GATHERED_BYTES: usize = 16 * 1024;
 
 /// Longest header of a frame that is not masked.
 const MAX_HEADER_BYTES: usize = 10;
-
-/// Opcodes (RFC 6455 §5.2), with the bit of a frame that is a whole message.
-pub(super) const TEXT: u8 = 0x81;
-pub(super) const CLOSE: u8 = 0x88;
-pub(super) const PING: u8 = 0x89;
-pub(super) const PONG: u8 = 0x8A;
 
 /// Frames that are not on the socket yet. Between two batches it holds no memory.
 #[derive(Debug, Default)]
@@ -48,14 +44,14 @@ impl Unsent {
     /// Adds a text frame.
     pub(super) fn text(&mut self, payload: &Payload) {
         if payload.len() <= COPIED_BYTES {
-            return self.frame(TEXT, payload.as_bytes());
+            return self.frame(OpCode::Data(Data::Text), payload.as_bytes());
         }
-        self.header(TEXT, payload.len());
+        self.header(OpCode::Data(Data::Text), payload.len());
         self.tail = Some(payload.clone());
     }
 
     /// Adds a frame with a copy of its payload.
-    pub(super) fn frame(&mut self, opcode: u8, payload: &[u8]) {
+    pub(super) fn frame(&mut self, opcode: OpCode, payload: &[u8]) {
         if self.bytes.is_empty() {
             // Most batches are one message: one allocation of its size.
             self.bytes.reserve(MAX_HEADER_BYTES + payload.len());
@@ -64,23 +60,14 @@ impl Unsent {
         self.bytes.extend_from_slice(payload);
     }
 
-    fn header(&mut self, opcode: u8, length: usize) {
+    fn header(&mut self, opcode: OpCode, length: usize) {
         // Seldom: whoever asks for room first finds none behind a long payload.
         if let Some(tail) = self.tail.take() {
             self.bytes.extend_from_slice(tail.as_bytes());
         }
-        // The three forms of a length (RFC 6455 §5.2).
-        match (u8::try_from(length), u16::try_from(length)) {
-            (Ok(short @ ..126), _) => self.bytes.extend_from_slice(&[opcode, short]),
-            (_, Ok(middle)) => {
-                let [high, low] = middle.to_be_bytes();
-                self.bytes.extend_from_slice(&[opcode, 126, high, low]);
-            }
-            _ => {
-                self.bytes.extend_from_slice(&[opcode, 127]);
-                self.bytes.extend_from_slice(&(length as u64).to_be_bytes());
-            }
-        }
+        let header = FrameHeader { opcode, ..FrameHeader::default() };
+        // A Vec takes all that is written to it.
+        let _ = header.format(length as u64, &mut self.bytes);
     }
 
     /// Writes until nothing is left, or the socket takes no more.

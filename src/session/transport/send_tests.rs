@@ -4,6 +4,7 @@ use tokio::io::{AsyncWriteExt, duplex, sink, split};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::Control;
 
 use super::*;
 
@@ -34,7 +35,7 @@ async fn seen_through(width: usize, frames: Vec<Message>, burst: usize) -> Vec<M
             for frame in frames {
                 match frame {
                     Message::Text(text) => unsent.text(text),
-                    _ => unsent.frame(PING, &[]),
+                    _ => unsent.frame(OpCode::Control(Control::Ping), &[]),
                 }
             }
             std::future::poll_fn(|cx| unsent.poll_write(&mut server, cx)).await.expect("written");

@@ -3,9 +3,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, OpCode};
 
 use super::receive::{Received, Receiver};
-use super::send::{CLOSE, PING, PONG, Unsent};
+use super::send::Unsent;
 use super::{Incoming, Transport, TransportError};
 use crate::protocol::Payload;
 
@@ -96,7 +97,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             Received::Close(code) => {
                 if !self.closing {
                     let code = code.map(u16::to_be_bytes);
-                    self.unsent.frame(CLOSE, code.as_ref().map_or(&[], |code| &code[..]));
+                    self.unsent
+                        .frame(OpCode::Control(Control::Close), code.as_ref().map_or(&[], |code| &code[..]));
                     self.closing = true;
                 }
                 Incoming::Close
@@ -138,12 +140,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport for WebSocket<S> {
     }
 
     fn start_ping(&mut self) -> Result<(), TransportError> {
-        self.open()?.frame(PING, &[]);
+        self.open()?.frame(OpCode::Control(Control::Ping), &[]);
         Ok(())
     }
 
     fn start_close(&mut self, code: u16, reason: &str) -> Result<(), TransportError> {
-        self.open()?.frame(CLOSE, &[&code.to_be_bytes(), reason.as_bytes()].concat());
+        self.open()?
+            .frame(OpCode::Control(Control::Close), &[&code.to_be_bytes(), reason.as_bytes()].concat());
         self.closing = true;
         Ok(())
     }
@@ -153,7 +156,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport for WebSocket<S> {
         if let Some(payload) = self.owed_pong.take()
             && !self.closing
         {
-            self.unsent.frame(PONG, &payload);
+            self.unsent.frame(OpCode::Control(Control::Pong), &payload);
             ready!(self.unsent.poll_write(&mut self.stream, cx)).map_err(lost)?;
         }
         if self.broken && self.closing {
