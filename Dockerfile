@@ -17,8 +17,8 @@
 # timeout than that (docker run --stop-timeout 90).
 
 # Both may be replaced, by digests or by a mirror's copies. They must be of the same release of Debian, or the runtime of
-# a later one: what is built needs the builder's glibc.
-ARG RUST_IMAGE=rust:1.95-slim-bookworm
+# a later one: what is built needs the builder's glibc. The slim image of Rust has no make, which the allocator is built with.
+ARG RUST_IMAGE=rust:1.95-bookworm
 ARG RUNTIME_IMAGE=gcr.io/distroless/cc-debian12:nonroot
 
 FROM ${RUST_IMAGE} AS build

@@ -7,7 +7,7 @@ use tokio::runtime::Builder;
 use websocket_service::{bench, cli};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Threads for looking up names. A thousand connections may be lost at once, and each asks for the name anew.
 const LOOKUPS: usize = 16;

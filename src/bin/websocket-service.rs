@@ -7,7 +7,7 @@ use websocket_service::cli::{self, Command};
 use websocket_service::config::{Config, Loaded, Sources};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     install_crypto();
