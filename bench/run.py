@@ -151,8 +151,9 @@ def main() -> int:
     # Needs what is installed for it alone, which a quick run can do without.
     from harness import plots
 
-    plots.draw(results, TITLES, page.FOLDER)
+    stored.parent.mkdir(parents=True, exist_ok=True)
     stored.write_text(compact(results))
+    plots.draw(results, TITLES, page.FOLDER)
     page.write(results, TITLES)
     print(f"bench: wrote {page.PAGE.relative_to(machine.ROOT)}", file=sys.stderr)
     return 0

@@ -38,7 +38,8 @@ class Load:
 
 
 #: Every server gets these, with a fresh process for each.
-CONNECT = Load("connect", "connect", 8_000, hold=20, after=10)
+#: What goes back to the system does so within forty seconds (docs/adr/0010).
+CONNECT = Load("connect", "connect", 8_000, hold=20, after=45)
 PACED = Load("paced", "deliver", 8_000, hold=2, publish=2_000, seconds=10)
 MAX = Load("max", "deliver", 1_000, hold=2, seconds=8)
 FAN_OUT = Load("fan_out", "deliver", 1_000, each=1_000, hold=2, publish=20, seconds=10)
