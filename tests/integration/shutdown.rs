@@ -17,7 +17,11 @@ const LONG: &str = "600";
 async fn drain_starts(process: &Daemon) {
     eventually("unready", LOCAL, async || process.unready().await == ["draining"]).await;
     assert_eq!(process.admin("/status").await.json()["draining"], true);
-    assert_eq!(http::metric(process.admin, "websocket_draining").await, 1.0);
+    // Whoever drains sets the gauge, a moment after it was told to.
+    eventually("the gauge says so", LOCAL, async || {
+        http::metric(process.admin, "websocket_draining").await == 1.0
+    })
+    .await;
     assert_eq!(process.admin("/healthz").await.status, 200, "a pod that drains is not to be restarted");
 }
 
