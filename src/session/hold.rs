@@ -11,6 +11,8 @@ pub(super) struct Hold {
     stage: Stage,
     /// Some of what arrived is not in `kept`: it is to be read.
     missed: bool,
+    /// The session knows that a read is due. It may not begin it yet, for one is under way that began before.
+    told: bool,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -46,9 +48,14 @@ impl Hold {
         Self { stage: Stage::Due, missed: true, ..Self::default() }
     }
 
-    /// Whether a read is due.
-    pub(super) fn is_due(&self) -> bool {
-        self.stage == Stage::Due
+    /// Whether a read is due that the session does not know of.
+    pub(super) fn is_news(&self) -> bool {
+        self.stage == Stage::Due && !self.told
+    }
+
+    /// The session knows.
+    pub(super) fn tell(&mut self) {
+        self.told = true;
     }
 
     /// The link is cut. Returns the bytes that were held back, and are no more: after the cut they would not follow on.
@@ -63,6 +70,7 @@ impl Hold {
             self.stage = Stage::Due;
         }
         self.missed = true;
+        self.told = false;
     }
 
     /// There is no room: what was held back is read instead. Returns its bytes.

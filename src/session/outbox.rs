@@ -131,13 +131,17 @@ impl Outbox {
         let mut state = self.state.lock();
         let closing = state.close.is_some();
         // What is queued is older than what will be read, so it goes first.
-        let behind = state.queue.is_empty() && state.hold.as_ref().is_some_and(|hold| hold.is_due());
+        let behind = state.queue.is_empty() && state.hold.as_ref().is_some_and(|hold| hold.is_news());
         let ready = match wanted {
             Wanted::Messages(count) => state.queue.len() >= count || closing || behind,
             Wanted::Close => closing,
             Wanted::Abort => state.aborted,
         };
         if ready {
+            // Once: a session that reads already would be woken by this for ever, and keep its thread from that read.
+            if behind && let Some(hold) = &mut state.hold {
+                hold.tell();
+            }
             return Poll::Ready(Waiting { messages: state.queue.len(), closing, behind });
         }
         match &mut state.waker {

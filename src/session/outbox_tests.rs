@@ -137,6 +137,23 @@ fn a_cut_holds_back_until_everything_was_read_anew() {
 }
 
 #[test]
+fn a_session_that_reads_already_is_told_once() {
+    let outbox = Outbox::resuming();
+    let metrics = Metrics::new();
+    // A further page of a read that began before the cut.
+    outbox.cut(&metrics);
+    outbox.begin_read();
+    for _ in 0..2 {
+        outbox.restored();
+        assert!(is_behind(&outbox), "it has to read once more");
+        assert!(!is_behind(&outbox), "to be woken without end would keep its thread from the read under way");
+    }
+    assert_eq!(outbox.follow(), Follow::Again);
+    outbox.begin_read();
+    assert_eq!(outbox.follow(), Follow::Live);
+}
+
+#[test]
 fn a_plain_connection_holds_nothing_back() {
     let outbox = Outbox::default();
     let bounds = bounds(100, 10, OverflowPolicy::Close);
