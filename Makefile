@@ -117,7 +117,9 @@ bench: tools-bench $(if $(filter --page,$(BENCH_ARGS)),,release) ## compare with
 	$(BENCH_PYTHON) bench/run.py $(BENCH_ARGS)
 
 .PHONY: bench-micro
-bench-micro: ## time hub, outbox, codec and tokens by themselves; make bench-micro ARGS=hub for some
+bench-micro: export OTEL_TRACES_SAMPLER := parentbased_traceidratio
+bench-micro: export OTEL_TRACES_SAMPLER_ARG := 0.01
+bench-micro: ## time hub, outbox, codec, tokens and traces by themselves; make bench-micro ARGS=hub for some
 	$(CARGO) bench --locked --bench micro -- $(ARGS)
 
 .PHONY: bench-test

@@ -89,6 +89,24 @@ go_tool() {
     go install -trimpath "$@" "$package" >&2
 }
 
+promtool_is_there() {
+    have promtool || [ -x "$cache/promtool/usr/bin/promtool" ]
+}
+
+# Installing Debian's package would start a Prometheus: the tool alone is taken out of it.
+debian_promtool() {
+    have apt-get && have dpkg-deb || return 1
+    say "taking promtool out of Debian's prometheus"
+    local folder
+    folder=$(mktemp -d)
+    [ "$(id -u)" != 0 ] || apt-get update -qq >&2
+    (cd "$folder" && apt-get download -qq -o APT::Sandbox::User=root prometheus >&2) &&
+        mkdir -p "$cache/promtool" &&
+        dpkg-deb --fsys-tarfile "$folder"/prometheus_*.deb | tar -x -C "$cache/promtool" ./usr/bin/promtool
+    rm -rf "$folder"
+    promtool_is_there
+}
+
 go_is_new_enough() {
     have go && [[ "$(go env GOVERSION)" =~ ^go1\.([0-9]+) ]] && [ "${BASH_REMATCH[1]}" -ge 26 ]
 }
@@ -142,6 +160,7 @@ for group in "$@"; do
         chart)
             python_environment "$chart_venv" tests/chart/requirements.txt
             have kubectl || missing+=("kubectl, for its kustomize")
+            promtool_is_there || debian_promtool || missing+=("promtool, of Prometheus 2.42 or later: https://prometheus.io/download")
             if go_is_new_enough; then
                 module=helm.sh/helm/v3/pkg
                 go_tool helm "helm.sh/helm/v3/cmd/helm@v$HELM" -ldflags "-s -w -X $module/lint/rules.k8sVersionMajor=1 \

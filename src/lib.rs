@@ -19,6 +19,7 @@ pub mod backoff;
 pub mod config;
 pub mod drain;
 pub mod fetch;
+pub mod fleet;
 pub mod metrics;
 pub mod open_files;
 pub mod rate_limit;
@@ -26,6 +27,7 @@ pub mod readiness;
 pub mod signal;
 pub mod telemetry;
 pub mod told;
+pub mod trace;
 
 pub mod cli;
 

@@ -9,6 +9,7 @@ mod hub;
 mod outbox;
 mod support;
 mod token;
+mod trace;
 
 fn main() {
     divan::main();

@@ -14,6 +14,7 @@ use websocket_service::metrics::Metrics;
 use websocket_service::protocol::{CorrelationId, Payload};
 use websocket_service::session::transport::{Incoming, Transport, TransportError};
 use websocket_service::session::{Machine, Outbox, Surroundings, run};
+use websocket_service::trace::Route;
 
 use crate::support::{CALLS, USUAL, envelope};
 
@@ -53,6 +54,11 @@ impl Transport for Sink<'_> {
 /// what a full batch costs: divided by 64, how much of the cost of one is the waking.
 #[divan::bench(args = [1, 64], sample_size = 100)]
 fn offer_and_take(bencher: Bencher<'_, '_>, messages: usize) {
+    through_session(bencher, messages, None);
+}
+
+/// So many messages at a time through an outbox and its session, whose writes are traced along that route.
+pub(crate) fn through_session(bencher: Bencher<'_, '_>, messages: usize, route: Option<Route<'_>>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let _context = runtime.enter();
     let (outbox, metrics, message) = (Outbox::default(), Metrics::new(), envelope(USUAL));
@@ -66,6 +72,7 @@ fn offer_and_take(bencher: Bencher<'_, '_>, messages: usize) {
         config: &config,
         metrics: &metrics,
         correlation_id: CorrelationId::random(),
+        route,
     };
     let mut session = pin!(run(&mut sink, machine, None, around));
     let mut context = Context::from_waker(Waker::noop());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use websocket_service::config::{OutboxConfig, OverflowPolicy, UserLimitPolicy};
 use websocket_service::hub::{Connection, Hub, Registration, UserLimit};
-use websocket_service::protocol::{Envelope, UserId};
+use websocket_service::protocol::{Envelope, Mode, UserId};
 use websocket_service::session::Outbox;
 
 /// The size of a usual notification, in bytes.
@@ -36,6 +36,6 @@ pub(crate) fn user(number: usize) -> UserId {
 
 /// Takes a place in the hub, with an outbox of its own.
 pub(crate) fn register(hub: &Arc<Hub>, user: &UserId) -> Registration {
-    let connection = Connection::new(IpAddr::V4(Ipv4Addr::LOCALHOST), Outbox::default());
+    let connection = Connection::new(IpAddr::V4(Ipv4Addr::LOCALHOST), Mode::Plain, Outbox::default());
     hub.register(user.clone(), connection, NO_LIMIT).expect("there is no limit")
 }

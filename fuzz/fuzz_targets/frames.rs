@@ -59,6 +59,7 @@ fuzz_target!(|data: (u8, bool, &[u8])| {
             config: &config,
             metrics: &metrics,
             correlation_id: CorrelationId::random(),
+            route: None,
         };
         let session = async {
             let limits = WebSocketLimits { max_message_bytes: config.max_message_bytes };

@@ -5,16 +5,7 @@ use super::*;
 const NOW: u64 = 1_800_000_000_000;
 
 fn gauge(connections: u64, at: u64, draining: bool) -> PodGauge {
-    PodGauge {
-        pod: String::new(),
-        namespace: String::new(),
-        node: String::new(),
-        connections,
-        limit: 1_000,
-        draining,
-        revision: String::new(),
-        at,
-    }
+    PodGauge { connections, limit: 1_000, draining, at, ..PodGauge::default() }
 }
 
 fn pod(name: &str) -> KnownPod {

@@ -1,9 +1,9 @@
 //! What ties the backplane to the hub and to the metrics, none of which know each other.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use crate::backplane::{Arrival, Observer, Sink, Status};
+use crate::backplane::{Arrival, Canary, Observer, Sink, Status};
 use crate::config::{OutboxConfig, SessionConfig};
 use crate::hub::Hub;
 use crate::metrics::Metrics;
@@ -32,6 +32,9 @@ impl Sink for Inbox {
         };
         match checked {
             Ok(envelope) => {
+                if let Some(id) = envelope.id() {
+                    self.metrics.backplane_lag.observe(id.age(SystemTime::now()).as_secs_f64());
+                }
                 self.metrics.message_size.observe(bytes as f64);
                 self.hub.deliver(user, &envelope, &self.outbox, &self.metrics);
             }
@@ -50,7 +53,7 @@ impl Sink for Inbox {
     fn restored(&self, was_up: bool) {
         self.hub.restored();
         if was_up {
-            events::backplane_gap();
+            events::backplane_gap(&self.metrics);
         }
     }
 }
@@ -71,5 +74,9 @@ impl Observer for LinkObserver {
 
     fn status(&self, status: Status) {
         events::backplane_changed(&self.0, status);
+    }
+
+    fn canary(&self, canary: Canary) {
+        events::canary(&self.0, canary);
     }
 }

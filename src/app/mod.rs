@@ -3,14 +3,16 @@
 mod inbox;
 mod keep;
 mod keys;
+mod left_out;
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::KeyError;
@@ -26,8 +28,12 @@ use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::server::{self, Admission, Service, accept};
 use crate::telemetry::Levels;
+use crate::trace::{self, ExportError};
 use inbox::{Inbox, LinkObserver};
 use keys::Keys;
+
+/// How long the last spans have to reach the collector, at the very end.
+const LAST_SPANS: Duration = Duration::from_secs(3);
 
 /// Why the service does not start.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +49,9 @@ pub enum BuildError {
     /// A key cannot be used.
     #[error(transparent)]
     Keys(#[from] KeyError),
+    /// Spans cannot be sent as the settings say.
+    #[error(transparent)]
+    Tracing(#[from] ExportError),
     /// The backplane's settings cannot be used.
     #[error(transparent)]
     Backplane(#[from] StartError),
@@ -93,7 +102,9 @@ pub async fn build(config: Config, levels: Levels) -> Result<Bound, BuildError> 
 
     let stop = CancellationToken::new();
     let pod = gethostname::gethostname().to_string_lossy().into_owned();
+    let tracer = trace::start(&config.traces, &pod)?;
     let (hub, metrics) = (Hub::new(), Arc::new(Metrics::new()));
+    metrics.connections_limit.set(i64::try_from(config.limits.connections).unwrap_or(i64::MAX));
     let (backplane, history) = backplane(&config, &hub, &metrics, &pod, &stop)?;
     let (drain, started) = (Drain::default(), Arc::new(AtomicBool::new(false)));
     let mut background = keys.watch(&stop);
@@ -113,10 +124,12 @@ pub async fn build(config: Config, levels: Levels) -> Result<Bound, BuildError> 
         backplane,
         history,
         levels,
+        tracer,
         page,
         pod,
         config,
     });
+    background.push(tokio::spawn(left_out::tell(Arc::clone(&service), stop.clone())));
     Ok(Bound {
         addresses,
         drain,
@@ -144,7 +157,8 @@ impl Bound {
             () = leave => {}
             // Never resolves: a drained pod stays, unready, until it is asked to leave.
             () = async {
-                service.drain.run(&service.hub, &service.config.drain, &service.metrics).await;
+                let Service { hub, config, metrics, tracer, .. } = &*service;
+                service.drain.run(hub, &config.drain, metrics, tracer).await;
                 std::future::pending::<()>().await;
             } => {}
         }
@@ -154,6 +168,9 @@ impl Bound {
         for task in background {
             let _ = task.await;
         }
+        let tracer = service.tracer.clone();
+        // It waits for the collector, on a thread that may.
+        let _ = spawn_blocking(move || tracer.stop(LAST_SPANS)).await;
     }
 }
 
@@ -192,11 +209,11 @@ fn backplane(
 }
 
 /// Starting, draining, and a backplane that was never there make the pod unready. One that went away later does not:
-/// all pods share it, and all would go at once.
+/// all pods share it, and all would go at once. A pod that has proof of being deaf while others hear goes alone.
 fn readiness(started: &Arc<AtomicBool>, drain: &Drain, backplane: &Arc<dyn Backplane>) -> Readiness {
     let (started, drain, backplane) = (Arc::clone(started), drain.clone(), Arc::clone(backplane));
     Readiness::default()
         .with("starting", move || started.load(Ordering::Acquire))
         .with("draining", move || drain.phase() == Phase::Serving)
-        .with("backplane", move || backplane.status() != Status::Connecting)
+        .with("backplane", move || backplane.status() != Status::Connecting && !backplane.deaf_alone())
 }

@@ -54,6 +54,20 @@ pub trait Observer: Send + Sync + 'static {
 
     /// The status has changed to this one. The first call is the first change from [`Status::Connecting`].
     fn status(&self, status: Status);
+
+    /// A canary's time is over: what it proved.
+    fn canary(&self, canary: Canary);
+}
+
+/// What a message that the pod published to itself proved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Canary {
+    /// It came back, so long after it was published.
+    Back(Duration),
+    /// It was taken and did not come back: the pod is deaf.
+    Lost,
+    /// It was not taken, which says nothing.
+    Unknown,
 }
 
 /// Nobody is told.
@@ -61,6 +75,8 @@ impl Observer for () {
     fn subscribed(&self, _took: Duration) {}
 
     fn status(&self, _status: Status) {}
+
+    fn canary(&self, _canary: Canary) {}
 }
 
 /// How the backplane stands.
@@ -72,6 +88,15 @@ pub enum Status {
     Up,
     /// Was connected once and is not now, or is not yet resubscribed. Connections stay.
     Down,
+}
+
+/// How many users' channels are subscribed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subscriptions {
+    /// Subscribed and confirmed.
+    pub confirmed: usize,
+    /// Wanted, and not confirmed yet.
+    pub pending: usize,
 }
 
 /// Why a subscription or a publication failed.
@@ -171,4 +196,14 @@ pub trait Backplane: Send + Sync + 'static {
 
     /// How it stands now.
     fn status(&self) -> Status;
+
+    /// How many users it is subscribed for.
+    fn subscriptions(&self) -> Subscriptions;
+
+    /// How long ago a message that the pod published to itself last came back; `None` before the first one, and where
+    /// nothing lies between.
+    fn canary_age(&self) -> Option<Duration>;
+
+    /// Whether this pod does not hear what is published although others do.
+    fn deaf_alone(&self) -> bool;
 }

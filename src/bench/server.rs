@@ -40,7 +40,7 @@ pub(super) struct Figures {
 pub(super) enum Server {
     Unknown,
     Process(u32),
-    Pods(Fetch, Vec<String>),
+    Pods(Box<Fetch>, Vec<String>),
 }
 
 impl ServerArgs {
@@ -52,7 +52,7 @@ impl ServerArgs {
         let server = match self.pid {
             Some(pid) => Server::Process(pid),
             None if self.metrics_url.is_empty() => return Ok(Server::Unknown),
-            None => Server::Pods(Fetch::new(BOUND), self.metrics_url.clone()),
+            None => Server::Pods(Box::new(Fetch::new(BOUND)), self.metrics_url.clone()),
         };
         server.try_read().await.context("the server's memory and CPU cannot be read")?;
         Ok(server)

@@ -38,7 +38,17 @@ fn dispatch(command: Command, loaded: Loaded) -> anyhow::Result<ExitCode> {
         Command::Publish(args) => runtime()?.block_on(cli::publish::run(&args, loaded.config)),
         Command::Publisher(args) => cli::publisher::run(&args, &loaded.config),
         Command::Serve => runtime()?.block_on(cli::serve::run(loaded.config)),
+        Command::Top(args) => promptly(cli::top::run(&args, &loaded.config)),
+        Command::Connections(args) => promptly(cli::connections::run(&args, &loaded.config)),
     }
+}
+
+/// For a person at a terminal: a look-up of a name that hangs must not hold the exit.
+fn promptly(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(command);
+    runtime.shutdown_background();
+    outcome
 }
 
 fn runtime() -> std::io::Result<Runtime> {

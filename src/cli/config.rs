@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use super::text::printable;
 use crate::config::{Loaded, Origin};
 
 /// Arguments of `config`.
@@ -39,10 +40,9 @@ fn table(origins: &[Origin]) -> String {
     text
 }
 
-/// The value on one line, with nothing in it that a terminal would obey.
+/// The value on one line.
 fn shown(origin: &Origin) -> String {
-    let value = origin.value.as_deref().unwrap_or("(unset)").trim();
-    value.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    printable(origin.value.as_deref().unwrap_or("(unset)").trim())
 }
 
 #[cfg(test)]

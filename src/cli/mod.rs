@@ -4,11 +4,15 @@
 //! differ from the other spellings, and hold for every command.
 
 pub mod config;
+pub mod connections;
 pub mod health;
+mod pods;
 pub mod publish;
 pub mod publisher;
 pub mod serve;
+mod text;
 pub mod token;
+pub mod top;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -56,6 +60,10 @@ pub enum Command {
     Config(config::ConfigArgs),
     /// Ask the server on this machine whether it lives: exit code 0 says that it does.
     Health(health::HealthArgs),
+    /// Watch the fleet: its pods, their connections, messages a second, and what is wrong with which.
+    Top(top::TopArgs),
+    /// Where a user is connected, how far it got, and why its last connection was closed.
+    Connections(connections::ConnectionsArgs),
 }
 
 /// The command line, understood.

@@ -26,6 +26,7 @@ mod table;
 mod telemetry;
 #[cfg(test)]
 mod tests;
+mod traces;
 mod values;
 mod yaml;
 
@@ -43,6 +44,7 @@ pub use setting::{Form, Group, Initial, Kind, PREFIX, Setting};
 pub use source::{MAX_FILE_BYTES, Sources};
 pub use table::SETTINGS;
 pub use telemetry::{LogFormat, LogLevel, TelemetryConfig};
+pub use traces::{TraceConfig, TraceExport, TraceProtocol};
 pub use values::Origin;
 use values::Values;
 
@@ -69,6 +71,8 @@ pub struct Config {
     pub drain: DrainConfig,
     /// What is logged, and how.
     pub telemetry: TelemetryConfig,
+    /// Spans.
+    pub traces: TraceConfig,
 }
 
 /// A sound configuration, and where each value came from.
@@ -99,6 +103,7 @@ impl Config {
             publish: PublishConfig::read(&mut values),
             drain: DrainConfig::read(&mut values),
             telemetry: TelemetryConfig::read(&mut values, environment),
+            traces: TraceConfig::read(&mut values),
         };
         check::check(&config, &mut values);
         let origins = values.finish().map_err(Faults::new)?;

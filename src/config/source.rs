@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
@@ -8,6 +9,9 @@ use super::setting::PREFIX;
 
 /// Longest `--config` or `.env` file, in bytes; a longer one is the wrong file.
 pub const MAX_FILE_BYTES: u64 = 1 << 20;
+
+/// Before the standard variables of OpenTelemetry, of which some decide how tracing is built.
+const OTEL: &str = "OTEL_";
 
 /// Everything settings are read from, as plain values, so that tests need no process environment.
 #[derive(Clone, Default)]
@@ -28,11 +32,18 @@ impl Sources {
         self
     }
 
-    /// Adds a variable of the environment, with its prefix; those without are not looked at.
+    /// Adds a variable of the environment, with its prefix, or one of OpenTelemetry's; others are not looked at.
     #[must_use]
     pub fn with_environment(mut self, variable: &str, value: &str) -> Self {
         self.environment.push((variable.to_owned(), value.to_owned()));
         self
+    }
+
+    /// OpenTelemetry's variables; an empty one is none, as the standard says.
+    pub(super) fn otel(&self) -> BTreeMap<String, String> {
+        let ours =
+            self.environment.iter().filter(|(name, value)| name.starts_with(OTEL) && !value.is_empty());
+        ours.cloned().collect()
     }
 
     /// Sets the text of the `.env` file.
@@ -78,7 +89,7 @@ impl Sources {
     fn read_environment(&mut self) {
         for (variable, value) in std::env::vars_os() {
             let variable = variable.to_string_lossy().into_owned();
-            if variable.starts_with(PREFIX) {
+            if variable.starts_with(PREFIX) || variable.starts_with(OTEL) {
                 self.add_variable(variable, &value);
             }
         }

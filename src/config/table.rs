@@ -117,4 +117,7 @@ settings! {
         "Least level that is logged; `PUT /log-level` changes it at run time.";
     LOG_FORMAT: Logs, Kind::Choice(names::<LogFormat>), Unset("json"),
         "How a log line looks. Unset: `text` in development, `json` elsewhere.";
+    TRACE_USER_IDS: Logs, Kind::Switch, Default("false"),
+        "Whether spans show user ids as they are, not as pseudonyms. Tracing itself is switched on by the standard \
+         `OTEL_EXPORTER_OTLP_ENDPOINT`.";
 }

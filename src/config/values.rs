@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -27,6 +27,7 @@ pub struct Origin {
 /// The texts of all settings, read into values one by one while faults gather.
 pub(super) struct Values {
     given: Layer,
+    otel: BTreeMap<String, String>,
     faults: Vec<Fault>,
     read: BTreeSet<&'static str>,
 }
@@ -35,7 +36,7 @@ impl Values {
     pub(super) fn new(sources: &Sources) -> Self {
         let mut faults = Vec::new();
         let given = resolve(sources, &mut faults);
-        Self { given, faults, read: BTreeSet::new() }
+        Self { given, otel: sources.otel(), faults, read: BTreeSet::new() }
     }
 
     /// The settings in force, or everything that is wrong with them.
@@ -52,6 +53,17 @@ impl Values {
             Origin { setting, value: value.map(shown), source }
         };
         Ok(SETTINGS.iter().map(origin).collect())
+    }
+
+    /// One of OpenTelemetry's variables.
+    pub(super) fn otel(&self, variable: &str) -> Option<String> {
+        self.otel.get(variable).cloned()
+    }
+
+    /// Adds a fault of one of them.
+    pub(super) fn otel_fault(&mut self, variable: &str, problem: Problem) {
+        let source = Source::Environment { variable: variable.to_owned() };
+        self.faults.push(Fault::new(None, Some(source), problem));
     }
 
     /// Adds a fault of a setting, with the source of its value.

@@ -17,6 +17,7 @@ use crate::protocol::frame::ReconnectReason;
 use crate::protocol::{Close, ErrorCode};
 use crate::session::CLOSE_WAIT;
 use crate::telemetry::events;
+use crate::trace::{Side, Tracer};
 use pace::Pace;
 
 /// Over how long clients in v1 mode come back that were closed in one moment.
@@ -83,8 +84,10 @@ impl Drain {
     }
 
     /// Waits for the trigger, then takes all the steps. Ends with [`Phase::Drained`].
-    pub async fn run(&self, hub: &Hub, config: &DrainConfig, metrics: &Metrics) {
+    pub async fn run(&self, hub: &Hub, config: &DrainConfig, metrics: &Metrics, tracer: &Tracer) {
         self.reached(Phase::LameDuck).await;
+        let span = tracer.span("websocket.drain", Side::Internal, None);
+        span.set("websocket.connections", count(hub.len()));
         let started = Instant::now();
         metrics.draining.set(1);
         events::drain_started(hub.len(), config);
@@ -104,6 +107,7 @@ impl Drain {
         // Aborted sessions end as soon as they run.
         let _ = timeout(Duration::from_secs(1), hub.emptied()).await;
         metrics.drain_remaining.set(0);
+        span.set("websocket.forced", count(forced));
         events::drain_finished(forced, started.elapsed());
         self.advance(Phase::Drained);
     }
@@ -120,6 +124,7 @@ async fn close_at_a_rate(hub: &Hub, config: &DrainConfig, metrics: &Metrics) {
             // The closes are spread already; this only keeps those of one moment apart.
             let invited = close(config, "Server is draining").inviting(jitter(APART), ReconnectReason::Drain);
             connection.outbox.close(invited);
+            metrics.drain_closed.inc();
             metrics.drain_remaining.set(count(hub.len()));
         }
         let mut tick = interval(Duration::from_secs(1));
@@ -146,6 +151,7 @@ async fn close_at_once(hub: &Hub, config: &DrainConfig, metrics: &Metrics) {
         connection
             .outbox
             .close(close(config, "Server shuts down").inviting(apart, ReconnectReason::Shutdown));
+        metrics.drain_closed.inc();
     }
     let _ = timeout(CLOSE_WAIT, hub.emptied()).await;
 }

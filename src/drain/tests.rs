@@ -11,9 +11,10 @@ use super::{Drain, Phase};
 use crate::config::{DrainConfig, SessionConfig, UserLimitPolicy};
 use crate::hub::{Connection, Hub, UserLimit};
 use crate::metrics::Metrics;
-use crate::protocol::{CorrelationId, UserId};
+use crate::protocol::{CorrelationId, Mode, UserId};
 use crate::session::transport::Incoming;
 use crate::session::{Ended, Machine, Outbox, Surroundings, run, scripted};
+use crate::trace::Tracer;
 
 struct Pod {
     hub: Arc<Hub>,
@@ -26,7 +27,7 @@ fn pod() -> Pod {
     let (hub, metrics, drain) = (Hub::new(), Arc::new(Metrics::new()), Drain::default());
     let draining = tokio::spawn({
         let (hub, metrics, drain) = (Arc::clone(&hub), Arc::clone(&metrics), drain.clone());
-        async move { drain.run(&hub, &DrainConfig::default(), &metrics).await }
+        async move { drain.run(&hub, &DrainConfig::default(), &metrics, &Tracer::off()).await }
     });
     Pod { hub, metrics, drain, draining }
 }
@@ -36,7 +37,7 @@ impl Pod {
     fn connect(&self, n: usize, reads: bool) -> JoinHandle<(Ended, Instant)> {
         let limit = UserLimit { connections: 5, policy: UserLimitPolicy::Reject };
         let user = UserId::new(&format!("user-{n}")).expect("valid");
-        let connection = Connection::new(IpAddr::V4(Ipv4Addr::LOCALHOST), Outbox::default());
+        let connection = Connection::new(IpAddr::V4(Ipv4Addr::LOCALHOST), Mode::Plain, Outbox::default());
         let registration = self.hub.register(user, connection, limit).expect("within the limit");
         let (mut transport, client) = scripted::connection();
         client.reads(reads);
@@ -56,6 +57,7 @@ impl Pod {
                 config: &config,
                 metrics: &metrics,
                 correlation_id: CorrelationId::random(),
+                route: None,
             };
             let ended = run(
                 &mut transport,

@@ -13,8 +13,8 @@ const INTRODUCTION: &str = "\
 # connection-gauge
 
 The sidecar of a pod. Every 2 s it asks the service's `/status` how many connections are open, shows the answer on its own
-`/metrics`, and writes it to Redis, where the metrics adapter and the other sidecars read it. It needs no rights in
-Kubernetes; a limit of 16 MiB of memory is meant to be enough.
+`/metrics`, and writes it to Redis, where the metrics adapter, the other sidecars and `websocket-service top` read it. It
+needs no rights in Kubernetes; a limit of 16 MiB of memory is meant to be enough.
 
 | path | answer |
 | --- | --- |
@@ -26,11 +26,12 @@ Kubernetes; a limit of 16 MiB of memory is meant to be enough.
 
 | key | value |
 | --- | --- |
-| `websocket-service:gauge:UID` | the report as JSON: `pod`, `namespace`, `node`, `connections`, `limit`, `draining`, `revision`, `at` (milliseconds since 1970); expires after 15 s |
+| `websocket-service:gauge:UID` | the report as JSON: `pod`, `namespace`, `node`, `connections`, `limit`, `draining`, `revision`, `at` (milliseconds since 1970); where known `users`, `messages_sent` (since the start), `outbox_bytes`, `backplane`, `version`, `admin` (where other pods reach port 9004); expires after 15 s |
 | `websocket-service:fleet:NAMESPACE/FLEET` | sorted set of the UIDs by the time of their last report; expires after 60 s |
 
 An ACL needs `~websocket-service:*` and `+set +get +del +zadd +zrem +zremrangebyscore +zrange +pexpire`, besides what the
-connection takes (`+hello +client|setname +client|setinfo`).
+connection takes (`+hello +client|setname +client|setinfo`). `websocket-service top` and `connections` read both keys, with
+`+zrange +get`.
 
 While Redis is away the metrics stay, `connection_gauge_redis_up` is 0, and it is tried again with growing delays of at
 most 5 s. While the service does not answer nothing is reported, and the last report expires.

@@ -60,6 +60,11 @@ pub(super) struct Flags {
     #[arg(hide_default_value = true)]
     node_name: String,
 
+    /// The pod's address (`status.podIP`), under which other pods reach the service's admin port.
+    #[arg(long, value_name = "ADDRESS", env = "POD_IP", default_value = "", value_parser = address)]
+    #[arg(hide_default_value = true)]
+    pod_ip: String,
+
     /// The pod template's hash (the label `pod-template-hash`), which tells one rollout from the next.
     #[arg(long, value_name = "HASH", env = "POD_TEMPLATE_HASH", default_value = "", value_parser = name)]
     #[arg(hide_default_value = true)]
@@ -96,6 +101,8 @@ pub struct Identity {
     pub revision: String,
     /// The Deployment that it belongs to.
     pub fleet: String,
+    /// Where other pods reach its admin port; none when unknown.
+    pub admin: Option<SocketAddr>,
 }
 
 /// What the command line asks for, checked.
@@ -135,6 +142,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Settings, 
         return Err(fault(ErrorKind::MissingRequiredArgument, missing.join("\nerror: ")));
     }
     let redis = redis(&flags).map_err(|text| fault(ErrorKind::ValueValidation, text))?;
+    let admin = admin(&flags.pod_ip, &flags.status_url);
     Ok(Settings {
         status_url: flags.status_url,
         address: SocketAddr::new(flags.host, flags.port),
@@ -146,6 +154,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Settings, 
             node: flags.node_name,
             revision: flags.revision,
             fleet: flags.fleet,
+            admin,
         },
         telemetry: TelemetryConfig { level: flags.log_level, format: flags.log_format },
     })
@@ -186,6 +195,20 @@ fn status_url(text: &str) -> Result<String, String> {
     if sound { Ok(text.to_owned()) } else { Err("give http://HOST:PORT/status".to_owned()) }
 }
 
+/// The pod's address with the port on which the service is asked within the pod.
+fn admin(pod_ip: &str, status_url: &str) -> Option<SocketAddr> {
+    let uri: http::Uri = status_url.parse().ok()?;
+    Some(SocketAddr::new(pod_ip.parse().ok()?, uri.port_u16().unwrap_or(80)))
+}
+
+fn address(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.parse::<IpAddr>().is_ok() {
+        Ok(text.to_owned())
+    } else {
+        Err("give an IP address".to_owned())
+    }
+}
+
 fn port(text: &str) -> Result<u16, String> {
     text.parse().map_err(|_| {
         if text.starts_with("tcp://") {
@@ -219,6 +242,7 @@ pub(super) mod tests {
             node: text("node-a"),
             revision: text("7d4"),
             fleet: text("ws"),
+            admin: Some(SocketAddr::from(([10, 0, 0, 7], 9004))),
         }
     }
 
@@ -239,10 +263,24 @@ pub(super) mod tests {
         let settings = parsed(&[]).expect("sound");
         assert_eq!(settings.status_url, "http://127.0.0.1:9004/status");
         assert_eq!(settings.address.to_string(), "0.0.0.0:9005");
-        assert!(settings.redis.is_none());
+        assert!(settings.redis.is_none() && settings.identity.admin.is_none());
         assert_eq!(settings.telemetry.format, LogFormat::Json);
         assert!(parsed(&["--redis-url=", "--redis-url-file="]).expect("no value").redis.is_none());
         assert!(parsed(&["--redis-url-file=/not/there/yet"]).expect("may come").redis.is_some());
+    }
+
+    #[test]
+    fn the_admin_port_is_that_of_status_at_the_pod_s_address() {
+        for (pod_ip, status_url, expected) in [
+            ("10.0.0.7", "http://127.0.0.1:9004/status", "10.0.0.7:9004"),
+            ("fd00::7", "http://[::1]:1234/status", "[fd00::7]:1234"),
+            ("10.0.0.7", "http://localhost/status", "10.0.0.7:80"),
+        ] {
+            let settings = parsed(&[&format!("--pod-ip={pod_ip}"), &format!("--status-url={status_url}")]);
+            let admin = settings.expect("sound").identity.admin.expect("an address");
+            assert_eq!(admin.to_string(), expected);
+        }
+        assert_eq!(parsed(&["--pod-ip="]).expect("no value").identity.admin, None);
     }
 
     #[test]
@@ -254,6 +292,7 @@ pub(super) mod tests {
             (&["--port=65536"], "0 to 65535"),
             (&["--host=localhost"], "--host"),
             (&["--node-name=a b"], "without spaces"),
+            (&["--pod-ip=ws-1"], "give an IP address"),
             (&["--log-level=loud"], "WARNING"),
             (&["--log-format=xml"], "text, json"),
             (&["--redis-url=http://:hush@redis"], "--redis-url has no usable URL: give redis://"),

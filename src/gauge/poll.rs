@@ -2,7 +2,6 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
@@ -11,7 +10,7 @@ use tracing::{info, warn};
 use super::flags::Identity;
 use super::state::State;
 use crate::fetch::FetchError;
-use crate::protocol::{GAUGE_INTERVAL, PodGauge};
+use crate::protocol::{GAUGE_INTERVAL, PodGauge, PodStatus};
 use crate::told::Told;
 
 /// Between two questions once this process is to leave: how much longer than the service it stays.
@@ -20,18 +19,10 @@ const LEAVING_INTERVAL: Duration = Duration::from_millis(500);
 /// Failures in a row after which a service that still takes connections counts as gone.
 const GONE_AFTER: u32 = 3;
 
-/// What is read of the service's `/status`.
-#[derive(Debug, Clone, Copy, Deserialize)]
-pub(super) struct Status {
-    connections: u64,
-    limit: u64,
-    draining: bool,
-}
-
 /// Asks again and again; each turn goes to the state and to `readings`, with none for a failure. Resolves once it is
 /// `leaving` and the service is gone.
 pub(super) async fn run(
-    ask: impl AsyncFn() -> Result<Status, FetchError>,
+    ask: impl AsyncFn() -> Result<PodStatus, FetchError>,
     identity: &Identity,
     state: &State,
     readings: &watch::Sender<Option<PodGauge>>,
@@ -89,7 +80,7 @@ fn every(period: Duration) -> Interval {
     ticks
 }
 
-fn gauge(identity: &Identity, status: Status, at: u64) -> PodGauge {
+fn gauge(identity: &Identity, status: PodStatus, at: u64) -> PodGauge {
     PodGauge {
         pod: identity.pod.clone(),
         namespace: identity.namespace.clone(),
@@ -99,6 +90,12 @@ fn gauge(identity: &Identity, status: Status, at: u64) -> PodGauge {
         draining: status.draining,
         revision: identity.revision.clone(),
         at,
+        users: status.users,
+        messages_sent: status.messages_sent,
+        outbox_bytes: status.outbox_bytes,
+        backplane: status.backplane,
+        version: status.version,
+        admin: identity.admin,
     }
 }
 
@@ -118,7 +115,11 @@ pub(super) mod tests {
     use crate::gauge::flags::tests::identity;
 
     pub(in crate::gauge) fn reading(connections: u64) -> PodGauge {
-        gauge(&identity(), Status { connections, limit: 10_000, draining: false }, 1_700_000_000_000)
+        gauge(
+            &identity(),
+            PodStatus { connections, limit: 10_000, ..PodStatus::default() },
+            1_700_000_000_000,
+        )
     }
 
     /// Connections, or how the error is made.
@@ -137,12 +138,12 @@ pub(super) mod tests {
             Self { answers: RefCell::new(answers), asked: RefCell::default(), start: Instant::now() }
         }
 
-        async fn ask(&self) -> Result<Status, FetchError> {
+        async fn ask(&self) -> Result<PodStatus, FetchError> {
             self.asked.borrow_mut().push(self.start.elapsed());
             let mut answers = self.answers.borrow_mut();
             let answer = if answers.len() > 1 { answers.pop() } else { answers.last().copied() };
             let connections = answer.expect("an answer").map_err(|error| error())?;
-            Ok(Status { connections, limit: 10, draining: false })
+            Ok(PodStatus { connections, limit: 10, ..PodStatus::default() })
         }
 
         fn asked(&self) -> Vec<u128> {

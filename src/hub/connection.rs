@@ -1,7 +1,7 @@
 use std::net::IpAddr;
 use std::time::SystemTime;
 
-use crate::protocol::ConnectionId;
+use crate::protocol::{ConnectionId, Mode};
 use crate::session::Outbox;
 
 /// One connection as the hub sees it.
@@ -13,6 +13,8 @@ pub struct Connection {
     pub since: SystemTime,
     /// The peer's address.
     pub address: IpAddr,
+    /// Which way of talking its client chose.
+    pub mode: Mode,
     /// Where its messages wait.
     pub outbox: Outbox,
 }
@@ -20,7 +22,7 @@ pub struct Connection {
 impl Connection {
     /// A connection that opens now, with an outbox of its kind.
     #[must_use]
-    pub fn new(address: IpAddr, outbox: Outbox) -> Self {
-        Self { id: ConnectionId::random(), since: SystemTime::now(), address, outbox }
+    pub fn new(address: IpAddr, mode: Mode, outbox: Outbox) -> Self {
+        Self { id: ConnectionId::random(), since: SystemTime::now(), address, mode, outbox }
     }
 }

@@ -1,11 +1,13 @@
 //! Who is connected to this pod, in shards, and how a message finds them.
 
+mod closed;
 mod connection;
 mod shard;
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -13,8 +15,10 @@ use tokio::sync::Notify;
 use crate::config::{OutboxConfig, UserLimitPolicy};
 use crate::metrics::Metrics;
 use crate::protocol::{Close, Envelope, ErrorCode, UserId};
-use crate::session::Push;
+use crate::session::{Ended, Push};
 
+pub use closed::Closed;
+use closed::LastCloses;
 pub use connection::Connection;
 use shard::Shard;
 
@@ -48,6 +52,7 @@ pub struct Hub {
     connections: AtomicUsize,
     users: AtomicUsize,
     emptied: Notify,
+    last_closes: LastCloses,
 }
 
 /// Keeps a connection in the hub for as long as it lives.
@@ -70,6 +75,7 @@ impl Hub {
             connections: AtomicUsize::new(0),
             users: AtomicUsize::new(0),
             emptied: Notify::new(),
+            last_closes: LastCloses::default(),
         })
     }
 
@@ -152,6 +158,18 @@ impl Hub {
     #[must_use]
     pub fn connections_of(&self, user: &str) -> Vec<Arc<Connection>> {
         self.shard(user).lock().of(user).to_vec()
+    }
+
+    /// Remembers how a connection ended, until 1,024 other users have lost one.
+    pub fn closed(&self, registration: &Registration, ended: &Ended, lasted: Duration) {
+        let closed = Closed::now(registration.connection.id, ended, lasted);
+        self.last_closes.note(&registration.user, closed);
+    }
+
+    /// How the user's last connection here ended, as far as that is remembered.
+    #[must_use]
+    pub fn last_close(&self, user: &str) -> Option<Closed> {
+        self.last_closes.of(user)
     }
 
     /// Every connection here, in no order.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use super::{Connection, Hub, Registration, TooMany, UserLimit};
 use crate::config::{OutboxConfig, UserLimitPolicy};
 use crate::metrics::Metrics;
-use crate::protocol::{Envelope, UserId};
+use crate::protocol::{Envelope, Mode, UserId};
 use crate::session::{Outbox, Push};
 
 const MANY: UserLimit = UserLimit { connections: 100, policy: UserLimitPolicy::Reject };
@@ -14,7 +14,7 @@ fn user(id: &str) -> UserId {
 }
 
 fn connection() -> Connection {
-    Connection::new(IpAddr::V4(Ipv4Addr::LOCALHOST), Outbox::default())
+    Connection::new(IpAddr::V4(Ipv4Addr::LOCALHOST), Mode::Plain, Outbox::default())
 }
 
 fn join(hub: &Arc<Hub>, id: &str) -> Registration {
@@ -107,4 +107,11 @@ fn connects_and_leaves_from_many_threads_end_empty() {
         }
     });
     assert_eq!((hub.len(), hub.users()), (0, 0));
+}
+
+#[test]
+fn a_connection_keeps_to_its_place_in_memory() {
+    // What an allocation of its size takes anyway: one byte more would cost 32 for each connection.
+    let counts = 2 * size_of::<usize>();
+    assert!(size_of::<Connection>() + counts <= 192, "{}", size_of::<Connection>() + counts);
 }

@@ -51,6 +51,18 @@ label! {
 }
 
 label! {
+    /// What became of messages given to the publish API.
+    Publishing as "result" {
+        /// Published.
+        Accepted = "accepted",
+        /// Refused: no key, or a body that breaks a rule.
+        Rejected = "rejected",
+        /// The backplane did not take it.
+        Failed = "failed",
+    }
+}
+
+label! {
     /// How a connection in v1 mode began, where history is on.
     Resume as "result" {
         /// Without an id: nothing to resume from.

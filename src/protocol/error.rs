@@ -24,8 +24,19 @@ pub struct ServiceError {
     pub operation: &'static str,
     /// Facts to query by. Shown to the caller as well.
     pub details: Map<String, Value>,
+    /// The span that it was recorded on, where there is one.
+    pub trace: Option<Box<TraceIds>>,
     status: Option<StatusCode>,
     retry_after: Option<u32>,
+}
+
+/// A span, by the ids that a collector shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TraceIds {
+    /// The trace: 32 hexadecimal digits.
+    pub trace_id: String,
+    /// The span within it: 16 hexadecimal digits.
+    pub span_id: String,
 }
 
 impl fmt::Display for ServiceError {
@@ -43,6 +54,7 @@ impl ServiceError {
             message: message.into(),
             operation,
             details: Map::new(),
+            trace: None,
             status: None,
             retry_after: None,
         }
@@ -91,7 +103,7 @@ impl ServiceError {
     #[must_use]
     pub fn detail(&self, correlation_id: CorrelationId) -> Value {
         let now = OffsetDateTime::now_utc();
-        json!({
+        let mut detail = json!({
             "error_code": self.code,
             "message": self.message,
             "correlation_id": correlation_id,
@@ -99,7 +111,12 @@ impl ServiceError {
             "service": SERVICE,
             "operation": self.operation,
             "details": self.details,
-        })
+        });
+        if let Some(trace) = &self.trace {
+            detail["trace_id"] = json!(trace.trace_id);
+            detail["span_id"] = json!(trace.span_id);
+        }
+        detail
     }
 
     /// The HTTP body: `{"error": "[CODE] message", "error_detail": {…}}`.

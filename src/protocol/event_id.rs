@@ -1,5 +1,6 @@
 use std::fmt;
 use std::str::FromStr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Serialize, Serializer};
 
@@ -22,6 +23,13 @@ pub const MAX_EVENT_ID_BYTES: usize = 41;
 pub struct EventIdError;
 
 impl EventId {
+    /// How long ago the message was taken, by the reader's clock; zero where that is behind the writer's.
+    #[must_use]
+    pub fn age(self, now: SystemTime) -> Duration {
+        let taken = UNIX_EPOCH.checked_add(Duration::from_millis(self.milliseconds));
+        taken.and_then(|taken| now.duration_since(taken).ok()).unwrap_or_default()
+    }
+
     /// The next possible id.
     #[must_use]
     pub fn successor(self) -> Self {
@@ -104,6 +112,14 @@ mod tests {
         ] {
             assert_eq!(text.parse::<EventId>(), Err(EventIdError), "{text:?}");
         }
+    }
+
+    #[test]
+    fn its_age_is_never_negative() {
+        let now = UNIX_EPOCH + Duration::from_millis(5_000);
+        assert_eq!(id(4_750, 9).age(now), Duration::from_millis(250));
+        assert_eq!(id(5_001, 0).age(now), Duration::ZERO);
+        assert_eq!(id(u64::MAX, 0).age(now), Duration::ZERO);
     }
 
     #[test]

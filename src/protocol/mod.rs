@@ -13,10 +13,11 @@ pub mod limits;
 mod payload;
 mod publication;
 mod record;
+mod status;
 
 pub use close::{CLOSE_CODES, Close, CloseCode, CloseRow, Reconnect};
 pub(crate) use error::SERVICE;
-pub use error::ServiceError;
+pub use error::{ServiceError, TraceIds};
 pub use error_code::{ERROR_CODES, ErrorCode, ErrorRow};
 pub use event_id::{EventId, EventIdError, MAX_EVENT_ID_BYTES};
 pub use gauge::{GAUGE_EXPIRY, GAUGE_INTERVAL, PodGauge, fleet_key, gauge_key};
@@ -24,3 +25,4 @@ pub use ids::{ConnectionId, CorrelationId, IdError, UserId};
 pub use payload::{Envelope, Origin, Payload, PayloadError};
 pub use publication::{IdempotencyKey, IdempotencyKeyError, Publication};
 pub use record::{RECORD_SEPARATOR, Record, RecordError, Traceparent};
+pub use status::{LastClose, Mode, OpenConnection, PodStatus, UserConnections};

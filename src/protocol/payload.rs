@@ -104,6 +104,15 @@ impl Envelope {
         }
     }
 
+    /// The trace that its publisher named.
+    #[must_use]
+    pub fn traceparent(&self) -> Option<&Traceparent> {
+        match &self.origin {
+            Origin::Kept(_, traceparent) => traceparent.as_ref(),
+            Origin::Own | Origin::Bare => None,
+        }
+    }
+
     /// Whether it is a frame of the service's own.
     #[must_use]
     pub fn is_own(&self) -> bool {

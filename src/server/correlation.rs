@@ -1,13 +1,13 @@
 //! One id for a request's answer, log lines and close frame.
 
 use axum::extract::Request;
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
 use super::query::parameter;
 use super::refusal::render;
-use crate::protocol::{CorrelationId, ServiceError};
+use crate::protocol::{CorrelationId, ServiceError, Traceparent};
 use crate::telemetry::events;
 
 /// The header of requests and answers.
@@ -30,6 +30,11 @@ pub(super) async fn around(mut request: Request, next: Next) -> Response {
 /// The caller's id, or a new one.
 pub(super) fn of<B>(request: &http::Request<B>) -> CorrelationId {
     find(request).unwrap_or_else(CorrelationId::random)
+}
+
+/// The trace that the caller named, in the W3C header `traceparent`. One that cannot be read is none, as the standard says.
+pub(super) fn caller(headers: &HeaderMap) -> Option<Traceparent> {
+    Traceparent::parse(headers.get("traceparent")?.to_str().ok()?)
 }
 
 /// Writes an error, and answers with it.

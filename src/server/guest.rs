@@ -17,6 +17,7 @@ use crate::protocol::CorrelationId;
 use crate::session::transport::{WebSocket, WebSocketLimits};
 use crate::session::{Machine, Surroundings, V1, run};
 use crate::telemetry::events;
+use crate::trace::{Connected, Route};
 
 /// How long the 101 may take to leave. It is written at once unless the client does not read at all.
 const UPGRADE_WAIT: Duration = Duration::from_secs(10);
@@ -31,6 +32,8 @@ pub(super) struct Guest {
     pub(super) correlation_id: CorrelationId,
     /// In v1 mode, what it needs beyond a plain connection.
     pub(super) v1: Option<Box<V1>>,
+    /// The span of its upgrade, where that is sampled.
+    pub(super) connected: Option<Connected>,
 }
 
 /// Runs the connection from its 101 to its end.
@@ -40,24 +43,33 @@ pub(super) async fn host(service: Arc<Service>, upgrade: OnUpgrade, mut guest: G
         return events::connection_rejected(&service.metrics);
     };
     let opened = Instant::now();
-    events::connection_opened(&service.metrics, &guest.registration, guest.correlation_id);
+    let began = guest.connected.as_ref();
+    events::connection_opened(&service.metrics, &guest.registration, guest.correlation_id, began);
+    let route = service.tracer.is_on().then(|| Route {
+        tracer: &service.tracer,
+        connection_id: guest.registration.connection().id,
+        user: guest.registration.user(),
+    });
     let around = Surroundings {
         outbox: &guest.registration.connection().outbox,
         config,
         metrics: &service.metrics,
         correlation_id: guest.correlation_id,
+        route,
     };
     let v1 = guest.v1.take();
     let machine = Machine::new(config, guest.expires_at, opened);
     let machine = if v1.is_some() { machine.v1() } else { machine };
     let ended = run(&mut socket, machine, v1, around).await;
-    events::connection_closed(
-        &service.metrics,
-        &guest.registration,
-        guest.correlation_id,
-        &ended,
-        opened.elapsed(),
-    );
+    let lasted = opened.elapsed();
+    let span = service.tracer.later("websocket.disconnect", guest.connected.as_ref());
+    span.set("websocket.close_code", i64::from(ended.with.number()));
+    span.set("websocket.duration_seconds", lasted.as_secs_f64());
+    span.around(|| {
+        let (metrics, correlation_id) = (&service.metrics, guest.correlation_id);
+        events::connection_closed(metrics, &guest.registration, correlation_id, &ended, lasted);
+    });
+    service.hub.closed(&guest.registration, &ended, lasted);
     // Before the socket: a client that sees it end and comes back finds its place free.
     let Guest { registration, subscription, place, .. } = guest;
     drop((registration, subscription, place));

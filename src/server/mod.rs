@@ -36,6 +36,7 @@ use crate::metrics::Metrics;
 use crate::protocol::{ErrorCode, ServiceError};
 use crate::readiness::Readiness;
 use crate::telemetry::Levels;
+use crate::trace::{self, Side, Tracer};
 
 pub use admission::Admission;
 pub use page::Page;
@@ -57,6 +58,7 @@ pub struct Service {
     pub drain: Drain,
     pub readiness: Readiness,
     pub levels: Levels,
+    pub tracer: Tracer,
     /// The page at `/`, in development only.
     pub page: Option<Page>,
     /// This pod's name, as answers show it.
@@ -97,8 +99,13 @@ impl accept::Answer for Public {
             return self.router.answer(peer, request).await;
         }
         let id = correlation::of(&request);
-        let answer = upgrade::connect(Arc::clone(&self.service), id, peer, request).await;
-        correlation::named(answer.unwrap_or_else(|error| correlation::failed(&error, id)), id)
+        let caller = correlation::caller(request.headers());
+        let span = self.service.tracer.span("websocket.connect", Side::Server, caller.as_ref());
+        let connect = async {
+            let answer = upgrade::connect(Arc::clone(&self.service), id, peer, request, &span).await;
+            answer.unwrap_or_else(|error| correlation::failed(&trace::recorded(error, id), id))
+        };
+        correlation::named(span.cover(connect).await, id)
     }
 }
 

@@ -3,24 +3,27 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::to_bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode};
+use axum::{Extension, Json};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use tokio::time::{Duration, timeout};
 
-use super::Service;
 use super::refusal::retry_after;
+use super::{Service, correlation};
 use crate::auth::ApiKeyError;
 use crate::backplane::{BackplaneError, Published};
-use crate::metrics::FailedMessage;
+use crate::metrics::{FailedMessage, Publishing};
 use crate::protocol::limits::{MAX_BATCH_BYTES, MAX_BATCH_MESSAGES};
-use crate::protocol::{ErrorCode, IdempotencyKey, Payload, Publication, ServiceError, Traceparent, UserId};
+use crate::protocol::{
+    CorrelationId, ErrorCode, IdempotencyKey, Payload, Publication, ServiceError, Traceparent, UserId,
+};
+use crate::trace::{self, Side, Span};
 
 /// How long a body may take to arrive.
 const BODY_WAIT: Duration = Duration::from_secs(10);
@@ -28,12 +31,26 @@ const BODY_WAIT: Duration = Duration::from_secs(10);
 /// `POST /v1/users/{user_id}/messages`: the body is the payload.
 pub(super) async fn one(
     State(service): State<Arc<Service>>,
+    Extension(correlation_id): Extension<CorrelationId>,
     path: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<(StatusCode, Json<Published>), ServiceError> {
-    authorize(&service, request.headers())?;
+    let call = Call::of(&service, &request, correlation_id);
+    call.made(take_one(&service, path, request, &call.span)).await
+}
+
+async fn take_one(
+    service: &Service,
+    path: Result<Path<String>, PathRejection>,
+    request: Request,
+    span: &Span,
+) -> Result<Published, ServiceError> {
+    authorize(service, request.headers())?;
     let user = user(path, "publish")?;
-    let named = Named::read(request.headers())?;
+    let named = Named::read(request.headers(), span)?;
+    if span.is_recorded() {
+        span.set("enduser.pseudo.id", service.tracer.user(&user));
+    }
     let limit = service.config.session.max_message_bytes;
     let body = read(request, limit).await?;
     if body.is_empty() {
@@ -41,9 +58,7 @@ pub(super) async fn one(
     }
     let payload = Payload::try_from(body).map_err(|_| invalid("The payload must be UTF-8"))?;
     let publication = named.publication(payload);
-    let published =
-        service.backplane.publish(user, publication).await.map_err(|error| failed(&service, &error, 1))?;
-    Ok((StatusCode::ACCEPTED, Json(published)))
+    service.backplane.publish(user, publication).await.map_err(|error| failed(service, &error, 1))
 }
 
 #[derive(Deserialize)]
@@ -58,16 +73,77 @@ struct Message<'a> {
 /// `POST /v1/messages`: up to 1,000 messages, all or nothing. The headers hold for each of them.
 pub(super) async fn batch(
     State(service): State<Arc<Service>>,
+    Extension(correlation_id): Extension<CorrelationId>,
     request: Request,
 ) -> Result<(StatusCode, Json<Vec<Published>>), ServiceError> {
-    authorize(&service, request.headers())?;
-    let named = Named::read(request.headers())?;
+    let call = Call::of(&service, &request, correlation_id);
+    call.made(take_batch(&service, request, &call.span)).await
+}
+
+async fn take_batch(
+    service: &Service,
+    request: Request,
+    span: &Span,
+) -> Result<Vec<Published>, ServiceError> {
+    authorize(service, request.headers())?;
+    let named = Named::read(request.headers(), span)?;
     let body = read(request, MAX_BATCH_BYTES).await?;
     let messages = parse(&body, &named, service.config.session.max_message_bytes)?;
     let count = messages.len();
-    let published =
-        service.backplane.publish_all(messages).await.map_err(|error| failed(&service, &error, count))?;
-    Ok((StatusCode::ACCEPTED, Json(published)))
+    span.set("messaging.batch.message_count", i64::try_from(count).unwrap_or(i64::MAX));
+    service.backplane.publish_all(messages).await.map_err(|error| failed(service, &error, count))
+}
+
+/// One call of the API, counted and traced.
+struct Call<'a> {
+    service: &'a Service,
+    correlation_id: CorrelationId,
+    span: Span,
+}
+
+impl<'a> Call<'a> {
+    fn of(service: &'a Service, request: &Request, correlation_id: CorrelationId) -> Self {
+        let caller = correlation::caller(request.headers());
+        let span = service.tracer.span("publish", Side::Producer, caller.as_ref());
+        Self { service, correlation_id, span }
+    }
+
+    async fn made<T: Messages>(
+        &self,
+        call: impl Future<Output = Result<T, ServiceError>>,
+    ) -> Result<(StatusCode, Json<T>), ServiceError> {
+        let of = |result| self.service.metrics.publications.of(result);
+        match self.span.cover(call).await {
+            Ok(published) => {
+                of(Publishing::Accepted).inc_by(published.count());
+                Ok((StatusCode::ACCEPTED, Json(published)))
+            }
+            Err(error) => {
+                // What the backplane did not take was counted where its number was known.
+                if !matches!(error.code, ErrorCode::ServiceUnavailable | ErrorCode::ExternalService) {
+                    of(Publishing::Rejected).inc();
+                }
+                Err(self.span.around(|| trace::recorded(error, self.correlation_id)))
+            }
+        }
+    }
+}
+
+/// What a call answers with.
+trait Messages {
+    fn count(&self) -> u64;
+}
+
+impl Messages for Published {
+    fn count(&self) -> u64 {
+        1
+    }
+}
+
+impl Messages for Vec<Published> {
+    fn count(&self) -> u64 {
+        self.len() as u64
+    }
 }
 
 /// Reads and checks the whole list before anything of it is published.
@@ -108,16 +184,17 @@ struct Named {
 }
 
 impl Named {
-    fn read(headers: &HeaderMap) -> Result<Self, ServiceError> {
+    /// The trace that travels with the message is this call's span, which is in the caller's trace; without spans, what the
+    /// caller said.
+    fn read(headers: &HeaderMap, span: &Span) -> Result<Self, ServiceError> {
         let mut keys = headers.get_all("idempotency-key").iter();
         let key = keys.next().map(|key| IdempotencyKey::new(key.as_bytes())).transpose();
         let idempotency_key = key.map_err(|error| invalid(error.to_string()))?;
         if keys.next().is_some() {
             return Err(invalid("Idempotency-Key must be given once"));
         }
-        // The standard says to go on without a trace that cannot be read.
-        let traceparent = headers.get("traceparent").and_then(|value| value.to_str().ok());
-        Ok(Self { idempotency_key, traceparent: traceparent.and_then(Traceparent::parse) })
+        let traceparent = span.traceparent().or_else(|| correlation::caller(headers));
+        Ok(Self { idempotency_key, traceparent })
     }
 
     /// The same for one message of a batch.
@@ -191,6 +268,7 @@ fn too_large(limit: usize) -> ServiceError {
 /// What the caller hears of a backplane that did not take its messages. The server's own words are for the log.
 fn failed(service: &Service, error: &BackplaneError, messages: usize) -> ServiceError {
     service.metrics.messages_failed.of(FailedMessage::PublishFailed).inc_by(messages as u64);
+    service.metrics.publications.of(Publishing::Failed).inc_by(messages as u64);
     let (code, message) = match error {
         BackplaneError::Unavailable => (ErrorCode::ServiceUnavailable, "The backplane is not connected"),
         BackplaneError::Timeout => (ErrorCode::ServiceUnavailable, "The backplane did not answer in time"),

@@ -23,9 +23,10 @@ use crate::drain::Phase;
 use crate::hub::{Connection, UserLimit};
 use crate::metrics::TokenResult;
 use crate::protocol::frame::V1_PROTOCOL;
-use crate::protocol::{CorrelationId, ErrorCode, ServiceError};
+use crate::protocol::{CorrelationId, ErrorCode, Mode, ServiceError};
 use crate::session::{Outbox, expiry};
 use crate::telemetry::events;
+use crate::trace::{self, Side, Span};
 
 /// How long an upgrade waits for its user's channels to be confirmed and for its history. A healthy Redis takes a millisecond; a client
 /// waits this long for an answer without giving up.
@@ -37,14 +38,23 @@ pub(super) async fn connect(
     correlation_id: CorrelationId,
     address: IpAddr,
     mut request: Request<Incoming>,
+    span: &Span,
 ) -> Result<Response, ServiceError> {
+    let began = Instant::now();
     let upgrade = hyper::upgrade::on(&mut request);
     let handshake = Handshake::of(request.method(), request.headers())?;
     let place =
         enter(&service, &request, address).inspect_err(|_| events::connection_rejected(&service.metrics))?;
 
     let presented = auth::from_request(request.uri().query(), request.headers());
-    let verified = presented.token.and_then(|token| service.verifier.verify(token.expose()));
+    let verified = {
+        let span = trace::child("websocket.validate_token", Side::Internal);
+        let verified = presented.token.and_then(|token| service.verifier.verify(token.expose()));
+        if let Err(error) = &verified {
+            span.failed(&error.to_string());
+        }
+        verified
+    };
     service.metrics.jwt_validation.of(token_result(&verified)).inc();
     let admitted = match verified {
         Ok(identity) => {
@@ -54,12 +64,13 @@ pub(super) async fn connect(
                 }
                 _ => Talk::Plain,
             };
-            admit(&service, identity, Visit { address, correlation_id, place, talk }).await
+            admit(&service, identity, Visit { address, correlation_id, place, talk, span }).await
         }
         Err(error) => Err(Refused::Tell(error.into(), place)),
     };
     match admitted {
         Ok(guest) => {
+            service.metrics.handshake_duration.observe(began.elapsed().as_secs_f64());
             tokio::spawn(guest::host(Arc::clone(&service), upgrade, guest));
             Ok(handshake.switch(presented.subprotocol))
         }
@@ -67,6 +78,7 @@ pub(super) async fn connect(
             events::connection_rejected(&service.metrics);
             match refused {
                 Refused::Tell(error, place) if !service.config.server.reject_with_http => {
+                    let error = trace::recorded(error, correlation_id);
                     events::failed(&error, correlation_id);
                     tell(&service, upgrade, &error, correlation_id, place);
                     Ok(handshake.switch(presented.subprotocol))
@@ -78,11 +90,12 @@ pub(super) async fn connect(
 }
 
 /// What an upgrade brings, besides its token.
-struct Visit {
+struct Visit<'a> {
     address: IpAddr,
     correlation_id: CorrelationId,
     place: Place,
     talk: Talk,
+    span: &'a Span,
 }
 
 /// Which way of talking the client chose.
@@ -110,8 +123,12 @@ fn enter(service: &Service, request: &Request<Incoming>, address: IpAddr) -> Res
 /// Waits until the user's channels are subscribed, then registers the connection, then reads what its client missed, all
 /// before its 101: what is published from that on is not missed. An older connection makes room at the very end, for an
 /// upgrade that fails for want of Redis must not evict anybody.
-async fn admit(service: &Arc<Service>, identity: Identity, visit: Visit) -> Result<Guest, Refused> {
-    let Visit { address, correlation_id, place, talk } = visit;
+async fn admit(service: &Arc<Service>, identity: Identity, visit: Visit<'_>) -> Result<Guest, Refused> {
+    let Visit { address, correlation_id, place, talk, span } = visit;
+    if span.is_recorded() {
+        span.set("enduser.pseudo.id", service.tracer.user(&identity.user));
+        span.set("websocket.mode", if matches!(talk, Talk::Plain) { "plain" } else { "v1" });
+    }
     let deadline = Instant::now() + SUBSCRIBE_WAIT;
     let subscription = match timeout_at(deadline, service.backplane.subscribe(identity.user.clone())).await {
         Ok(subscribed) => subscribed.map_err(|error| silent("subscribe", error.label())),
@@ -122,11 +139,13 @@ async fn admit(service: &Arc<Service>, identity: Identity, visit: Visit) -> Resu
     let limits = &service.config.limits;
     let limit = UserLimit { connections: limits.per_user, policy: limits.per_user_policy };
     let expires_at = expires_at(service.config.auth.leeway, &identity);
-    let outbox = match talk {
-        Talk::V1 { .. } if service.history.is_some() => Outbox::resuming(),
-        Talk::V1 { .. } | Talk::Plain => Outbox::default(),
+    let (mode, outbox) = match talk {
+        Talk::V1 { .. } if service.history.is_some() => (Mode::V1, Outbox::resuming()),
+        Talk::V1 { .. } => (Mode::V1, Outbox::default()),
+        Talk::Plain => (Mode::Plain, Outbox::default()),
     };
-    let registration = match service.hub.register(identity.user, Connection::new(address, outbox), limit) {
+    let connection = Connection::new(address, mode, outbox);
+    let registration = match service.hub.register(identity.user, connection, limit) {
         Ok(registration) => registration,
         Err(error) => {
             let refusal = ServiceError::new(ErrorCode::QuotaExceeded, "connect", "Too many connections")
@@ -152,7 +171,11 @@ async fn admit(service: &Arc<Service>, identity: Identity, visit: Visit) -> Resu
         }
     };
     service.hub.make_room(registration.user(), limit);
-    Ok(Guest { registration, subscription, place, expires_at, correlation_id, v1 })
+    let connected = span.connected();
+    if connected.is_some() {
+        span.set("websocket.connection_id", registration.connection().id.to_string());
+    }
+    Ok(Guest { registration, subscription, place, expires_at, correlation_id, v1, connected })
 }
 
 /// The refusal of an upgrade for which the backplane had no answer.

@@ -20,6 +20,6 @@ mod v1_tests;
 pub use catch_up::{CatchUp, page_limit};
 pub use closing::{CLOSE_WAIT, close};
 pub use machine::{Action, Machine, expiry};
-pub use outbox::{Outbox, Push};
+pub use outbox::{Outbox, Push, Standing};
 pub use run::{Ended, Surroundings, run};
 pub use v1::{NotRenewed, Renewals, V1};

@@ -7,7 +7,7 @@ use parking_lot::{Mutex, MutexGuard};
 use super::hold::{Follow, Hold};
 use crate::config::{OutboxConfig, OverflowPolicy};
 use crate::metrics::{FailedMessage, Metrics};
-use crate::protocol::{Close, CloseCode, Envelope, ErrorCode};
+use crate::protocol::{Close, CloseCode, Envelope, ErrorCode, EventId};
 
 /// One connection's bounded outgoing queue, written by the hub and read by the session.
 ///
@@ -32,6 +32,19 @@ struct State {
     close: Option<Box<Close>>,
     aborted: bool,
     waker: Option<Waker>,
+    /// The last message with history that was given to the socket.
+    last_id: Option<EventId>,
+}
+
+/// How an outbox stands, for an operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// Messages that wait, those included that are held back while the connection catches up.
+    pub messages: usize,
+    /// Their payload, in bytes.
+    pub bytes: usize,
+    /// The last message with history that was given to the socket, live or read from history.
+    pub last_id: Option<EventId>,
 }
 
 /// What became of a message given to an outbox.
@@ -69,6 +82,14 @@ impl Outbox {
     #[must_use]
     pub fn resumes(&self) -> bool {
         self.resumes
+    }
+
+    /// What waits, and how far the connection got.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        let state = self.state.lock();
+        let held = state.hold.as_ref().map_or(0, |hold| hold.kept.len());
+        Standing { messages: state.queue.len() + held, bytes: state.bytes, last_id: state.last_id }
     }
 
     /// Queues a message, or applies the overflow policy, and counts what happened.
@@ -171,7 +192,7 @@ impl Outbox {
         follow
     }
 
-    /// The next message to write.
+    /// The next message to write. It counts as written: noting that here spares a lock for each message.
     pub(super) fn pop(&self) -> Option<Next> {
         let mut state = self.state.lock();
         let envelope = state.pop()?;
@@ -179,7 +200,14 @@ impl Outbox {
         if !more {
             state.queue = VecDeque::new();
         }
-        Some(Next { envelope, more })
+        let before = state.last_id;
+        state.last_id = envelope.id().or(before);
+        Some(Next { envelope, more, before })
+    }
+
+    /// Notes how far the connection got where that is not what was popped last.
+    pub(super) fn got_to(&self, last_id: Option<EventId>) {
+        self.state.lock().last_id = last_id;
     }
 
     /// Why the connection is to close, once nothing waits any more; with `now`, or aborted, although it does.
@@ -226,6 +254,8 @@ pub(super) struct Waiting {
 pub(super) struct Next {
     pub(super) envelope: Arc<Envelope>,
     pub(super) more: bool,
+    /// How far the connection had got before it.
+    pub(super) before: Option<EventId>,
 }
 
 impl State {

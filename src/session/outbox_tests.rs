@@ -184,6 +184,23 @@ fn drop_oldest_loses_nothing_that_is_in_history() {
     assert!(!is_behind(&outbox));
 }
 
+#[test]
+fn an_operator_sees_what_waits_and_how_far_a_connection_got() {
+    let outbox = Outbox::resuming();
+    let bounds = bounds(100, 10, OverflowPolicy::Close);
+    push(&outbox, &kept(1), &bounds);
+    push(&outbox, &envelope(7), &bounds);
+    assert_eq!(outbox.standing(), Standing { messages: 2, bytes: 8, last_id: None }, "one of them held back");
+    assert_eq!(outbox.follow(), Follow::Live);
+    outbox.pop();
+    assert_eq!(outbox.standing(), Standing { messages: 1, bytes: 1, last_id: None }, "it has no history");
+    outbox.pop();
+    assert_eq!(outbox.standing(), Standing { messages: 0, bytes: 0, last_id: kept(1).id() });
+    push(&outbox, &envelope(7), &bounds);
+    outbox.pop();
+    assert_eq!(outbox.standing().last_id, kept(1).id(), "and does not undo one that has");
+}
+
 proptest! {
     #[test]
     fn never_above_its_bounds_and_every_message_accounted_for(

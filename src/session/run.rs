@@ -13,6 +13,7 @@ use super::write::write_batch;
 use crate::config::SessionConfig;
 use crate::metrics::{ClosedWith, Metrics};
 use crate::protocol::{Close, CloseCode, CorrelationId, Envelope};
+use crate::trace::Route;
 
 /// What a session shares with all others, and the id its close frame carries.
 #[derive(Clone, Copy)]
@@ -26,6 +27,8 @@ pub struct Surroundings<'a> {
     pub metrics: &'a Metrics,
     /// The upgrade's correlation id.
     pub correlation_id: CorrelationId,
+    /// Whose messages they are, for the spans of their writes; none where tracing is off.
+    pub route: Option<Route<'a>>,
 }
 
 /// How a connection ended.

@@ -82,6 +82,7 @@ impl Session {
                     config: &config,
                     metrics: &metrics,
                     correlation_id: CorrelationId::random(),
+                    route: None,
                 };
                 run(&mut transport, machine, v1, around).await
             }

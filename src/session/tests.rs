@@ -229,6 +229,7 @@ async fn an_idle_session_is_small() {
         config: &config,
         metrics: &metrics,
         correlation_id: CorrelationId::random(),
+        route: None,
     };
     let future = run(&mut transport, Machine::new(&config, now, now), None, around);
     let size = size_of_val(&future);

@@ -176,6 +176,20 @@ async fn a_resume_is_the_hello_what_was_missed_and_then_what_comes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_last_id_is_that_of_what_was_written_wherever_it_came_from() {
+    let history = Written::new(&[1, 2, 3]);
+    let session = start(&history, Some("1-0")).await;
+    assert_eq!(session.outbox.standing().last_id, None);
+    session.live(2);
+    session.bare("7");
+    assert_eq!(session.told(4).await, ["hello 1-0 true", "2", "3", "7"], "the second 2 is left out");
+    assert_eq!(session.outbox.standing().last_id, Some(id(3)));
+    session.live(4);
+    session.told(5).await;
+    assert_eq!(session.outbox.standing().last_id, Some(id(4)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn many_missed_messages_come_page_by_page() {
     let history = Written::new(&(1..=500).collect::<Vec<_>>());
     let session = start(&history, Some("1-0")).await;

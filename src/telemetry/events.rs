@@ -4,19 +4,26 @@ use std::time::Duration;
 
 use tracing::{Level, debug, info, warn};
 
-use crate::backplane::Status;
+use crate::backplane::{Canary, Status};
 use crate::config::DrainConfig;
 use crate::hub::Registration;
 use crate::metrics::{ConnectionStatus, FailedMessage, Metrics};
-use crate::protocol::{CloseCode, CorrelationId, PayloadError, SERVICE, ServiceError};
+use crate::protocol::{CloseCode, CorrelationId, PayloadError, SERVICE, ServiceError, TraceIds};
 use crate::session::Ended;
+use crate::trace::{self, Connected};
 
 /// A connection is open: its 101 is on the way and its user's channel is subscribed.
-pub fn connection_opened(metrics: &Metrics, registration: &Registration, correlation_id: CorrelationId) {
+pub fn connection_opened(
+    metrics: &Metrics,
+    registration: &Registration,
+    correlation_id: CorrelationId,
+    began: Option<&Connected>,
+) {
     metrics.connections.of(ConnectionStatus::Accepted).inc();
     metrics.active_connections.inc();
     let connection_id = registration.connection().id;
-    debug!(%connection_id, %correlation_id, user = ?registration.user(), "connection opened");
+    let trace_id = began.map(|began| began.ids().trace_id);
+    debug!(%connection_id, %correlation_id, trace_id, user = ?registration.user(), "connection opened");
 }
 
 /// An open connection ended.
@@ -34,14 +41,15 @@ pub fn connection_closed(
     let connection_id = registration.connection().id;
     let code = ended.with.number();
     let reason = ended.close.as_ref().map_or("", |close| &close.message);
-    debug!(%connection_id, %correlation_id, code, reason, seconds = lasted.as_secs_f64(), "connection closed");
+    let (trace_id, seconds) = (trace::ids().map(|span| span.trace_id), lasted.as_secs_f64());
+    debug!(%connection_id, %correlation_id, trace_id, code, reason, seconds, "connection closed");
     if let Some((close, error)) = ended.close.as_ref().and_then(|close| Some((close, close.error?))) {
         // A drain is one event with a line of its own, however many connections it closes.
         if !matches!(close.code, CloseCode::Restart | CloseCode::GoingAway) {
             let error = ServiceError::new(error, "session", close.message.clone())
                 .with_detail("connection_id", connection_id.to_string())
                 .with_detail("close_code", code);
-            failed(&error, correlation_id);
+            failed(&trace::recorded(error, correlation_id), correlation_id);
         }
     }
 }
@@ -55,11 +63,16 @@ pub fn connection_rejected(metrics: &Metrics) {
 pub fn failed(error: &ServiceError, correlation_id: CorrelationId) {
     let level = error.code.row().level;
     let (error_code, operation, message) = (error.code.as_str(), error.operation, &*error.message);
+    let (trace_id, span_id) = match error.trace.as_deref() {
+        Some(TraceIds { trace_id, span_id }) => (Some(trace_id), Some(span_id)),
+        None => (None, None),
+    };
     let details = serde_json::Value::Object(error.details.clone());
     macro_rules! line {
         ($level:expr) => {
             tracing::event!(
-                $level, error_code, %correlation_id, service = SERVICE, operation, %details, "{message}"
+                $level, error_code, %correlation_id, trace_id, span_id, service = SERVICE, operation, %details,
+                "{message}"
             )
         };
     }
@@ -98,8 +111,38 @@ pub fn backplane_changed(metrics: &Metrics, status: Status) {
 }
 
 /// The link was down and is back.
-pub fn backplane_gap() {
+pub fn backplane_gap(metrics: &Metrics) {
+    metrics.backplane_reconnects.inc();
     warn!("messages published while the backplane was down were missed");
+}
+
+/// What the pod published to itself came back, or did not. A line for each change only.
+pub fn canary(metrics: &Metrics, canary: Canary) {
+    let was_deaf = metrics.deaf.get() == 1;
+    metrics.deaf.set(i64::from(canary == Canary::Lost));
+    match canary {
+        Canary::Back(took) => {
+            metrics.canary_round_trip.observe(took.as_secs_f64());
+            if was_deaf {
+                info!("messages arrive again");
+            }
+        }
+        Canary::Lost => {
+            metrics.canary_lost.inc();
+            if !was_deaf {
+                warn!(
+                    "deaf: Redis takes what is published, and it does not arrive here; making the link anew"
+                );
+            }
+        }
+        Canary::Unknown => {}
+    }
+}
+
+/// So many lines were left out of the log, because strangers caused too many of their kind.
+pub fn lines_left_out(metrics: &Metrics, lines: u64) {
+    metrics.log_lines_suppressed.inc_by(lines);
+    info!(lines, "log lines left out: too many of their kind, the counters have them all");
 }
 
 /// The drain began.

@@ -1,4 +1,6 @@
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -30,18 +32,25 @@ type Apply = Box<dyn Fn(String) + Send + Sync>;
 /// The levels in force, changed at run time.
 pub struct Levels {
     state: Mutex<(LogLevel, Vec<(String, LogLevel)>)>,
+    left_out: Arc<AtomicU64>,
     apply: Option<Apply>,
 }
 
 impl Levels {
-    pub(super) fn new(level: LogLevel, apply: Option<Apply>) -> Self {
-        Self { state: Mutex::new((level, Vec::new())), apply }
+    pub(super) fn new(level: LogLevel, left_out: Arc<AtomicU64>, apply: Option<Apply>) -> Self {
+        Self { state: Mutex::new((level, Vec::new())), left_out, apply }
+    }
+
+    /// How many lines were left out since this was last asked, because there were too many of their kind.
+    #[must_use]
+    pub fn left_out(&self) -> u64 {
+        self.left_out.swap(0, Ordering::Relaxed)
     }
 
     /// Levels that change nothing, for a service whose log is somebody else's: a test's.
     #[must_use]
     pub fn detached() -> Self {
-        Self::new(LogLevel::default(), None)
+        Self::new(LogLevel::default(), Arc::default(), None)
     }
 
     /// Sets the level of everything, or of one module and those below it. Setting the level of everything forgets

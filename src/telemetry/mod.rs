@@ -2,15 +2,18 @@
 
 pub mod events;
 mod level;
+mod throttle;
 
 use std::io::{self, IsTerminal};
 
+use tracing_subscriber::filter::FilterExt;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt, reload};
 
 use crate::config::{LogFormat, TelemetryConfig};
 pub use level::{LevelError, Levels};
+use throttle::Throttle;
 
 /// Installs the process's subscriber and returns the handle that changes its levels.
 ///
@@ -26,9 +29,12 @@ pub fn init(config: &TelemetryConfig) -> Result<Levels, tracing_subscriber::util
             if io::stdout().is_terminal() { lines.boxed() } else { lines.with_ansi(false).boxed() }
         }
     };
-    tracing_subscriber::registry().with(lines.with_filter(filter)).try_init()?;
+    let throttle = Throttle::default();
+    let left_out = throttle.left_out();
+    tracing_subscriber::registry().with(lines.with_filter(filter.and(throttle))).try_init()?;
     Ok(Levels::new(
         config.level,
+        left_out,
         Some(Box::new(move |directives| {
             // Fails only when the subscriber is gone, and with it the log.
             let _ = handle.reload(EnvFilter::new(directives));

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -16,6 +17,10 @@ CI_VALUES = sorted((CHART / "ci").glob("*-values.yaml"))
 KUBERNETES = "1.34.0"
 
 sys.path.insert(0, str(ROOT / "scripts"))
+
+# Where scripts/install-tools.sh puts it when there is none.
+CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "websocket-service"
+PROMTOOL = shutil.which("promtool") or str(CACHE / "promtool/usr/bin/promtool")
 
 # Of libyaml where it is there: some hundred renderings are read.
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -100,3 +105,10 @@ def nested(path: str, value: object) -> dict:
     for key in reversed(path.split(".")):
         value = {key: value}
     return value  # type: ignore[return-value]
+
+
+def promtool(folder: pathlib.Path, *arguments: str) -> str:
+    """What Prometheus' own tool says of files in this folder; what it finds wrong fails the test."""
+    done = subprocess.run([PROMTOOL, *arguments], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout

@@ -135,7 +135,8 @@ def test_the_gauge_is_a_native_sidecar_that_holds_nothing_back() -> None:
     fields = {e["name"]: e["valueFrom"]["fieldRef"]["fieldPath"] for e in gauge["env"] if "valueFrom" in e}
     assert fields == {
         "POD_NAME": "metadata.name", "POD_NAMESPACE": "metadata.namespace", "POD_UID": "metadata.uid",
-        "NODE_NAME": "spec.nodeName", "POD_TEMPLATE_HASH": "metadata.labels['pod-template-hash']",
+        "POD_IP": "status.podIP", "NODE_NAME": "spec.nodeName",
+        "POD_TEMPLATE_HASH": "metadata.labels['pod-template-hash']",
     }
 
 

@@ -42,6 +42,7 @@ TLS_SECRET = {"metricsAdapter": {"tls": {"mode": "secret", "existingSecret": "mi
 JWT_SECRET = {"jwt": {"existingSecret": "keys"}}
 API_SECRET = {"apiKey": {"existingSecret": "api"}}
 REDIS_SECRET = {"redis": {"existingSecret": "redis"}}
+TRACED = {"tracing": {"endpoint": "http://collector:4318"}}
 EGRESS = {"networkPolicy": {"egress": {"enabled": True}}}
 
 
@@ -214,6 +215,9 @@ CASES: dict[str, Case] = {
         ("ClusterRoleBinding/demo-ws-websocket-service-metrics-adapter", "subjects [0] name", "mine"),
     ]),
     "metricsAdapter.serviceAccount.annotations": one({"a": "b"}, "ServiceAccount/ws-websocket-service-metrics-adapter", "metadata annotations"),
+    "tracing.endpoint": Case("http://collector:4318", [(D, env("OTEL_EXPORTER_OTLP_ENDPOINT"), "http://collector:4318")]),
+    "tracing.protocol": Case("grpc", [(D, env("OTEL_EXPORTER_OTLP_PROTOCOL"), "grpc")], TRACED),
+    "tracing.sampleRatio": Case(0.5, [(D, env("OTEL_TRACES_SAMPLER_ARG"), "0.5")], TRACED),
     "gauge.resources": one(RESOURCES, D, f"{GAUGE} resources limits memory", "3Gi"),
     "resources": one(RESOURCES, D, f"{MAIN} resources limits memory", "3Gi"),
     "extraEnv": one([{"name": "RUST_BACKTRACE", "value": "1"}], D, env("RUST_BACKTRACE"), "1"),
@@ -280,8 +284,9 @@ CASES: dict[str, Case] = {
     ]),
     "monitoring.interval": one("5s", "ServiceMonitor/ws-websocket-service", "spec endpoints [0] interval", among=MONITORED),
     "monitoring.labels": Case({"release": "prom"}, [(f"{kind}/ws-websocket-service", "metadata labels release", "prom") for kind in ("ServiceMonitor", "PrometheusRule")], among=MONITORED),
-    "monitoring.prometheusRule.enabled": one(True, "PrometheusRule/ws-websocket-service", "spec groups [0] rules", lambda got: len(got) > 5),
+    "monitoring.prometheusRule.enabled": one(True, "PrometheusRule/ws-websocket-service", "spec groups", lambda got: sum(len(group["rules"]) for group in got) > 20),
     "monitoring.prometheusRule.alertLabels": one(LABELS, "PrometheusRule/ws-websocket-service", "spec groups [0] rules [0] labels team", "messaging", among=MONITORED),
+    "monitoring.prometheusRule.runbookUrl": one("https://wiki.example/runbook", "PrometheusRule/ws-websocket-service", "spec groups [0] rules [0] annotations runbook_url", "https://wiki.example/runbook#websocketserviceabsent", among=MONITORED),
     "monitoring.dashboard.enabled": one(True, "ConfigMap/ws-websocket-service-dashboard", "data ws-websocket-service.json", lambda got: json.loads(got)["panels"]),
     "monitoring.dashboard.labels": one({"a": "b"}, "ConfigMap/ws-websocket-service-dashboard", "metadata labels a", "b", among={"monitoring": {"dashboard": {"enabled": True}}}),
     "monitoring.dashboard.annotations": one({"a": "b"}, "ConfigMap/ws-websocket-service-dashboard", "metadata annotations", among={"monitoring": {"dashboard": {"enabled": True}}}),

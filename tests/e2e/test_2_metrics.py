@@ -25,6 +25,25 @@ def test_both_metrics_equal_the_open_sockets(release, load):
     until("the fleet's metric says 0", lambda: release.fleet() == 0, 10)
 
 
+def in_a_pod(release, *arguments):
+    """What `websocket-service …` prints in one of the pods, which knows its fleet and reaches the others."""
+    said = release.namespace.kubectl("exec", f"deployment/{release.fullname}", "-c", "websocket-service", "--",
+                                     "websocket-service", *arguments, "--json", timeout=30)
+    return json.loads(said)
+
+
+def test_an_operator_sees_the_fleet_and_finds_a_user(release, load):
+    clients = load("watched", users=20, connections=2)
+    clients.opened(40)
+    view = until("top counts them", lambda: (view := in_a_pod(release, "top", "--once"))["total"]["connections"] == 40
+                 and view, 20)
+    assert sorted(pod["pod"] for pod in view["pods"]) == release.live()
+    assert {pod["state"] for pod in view["pods"]} == {"ready"}
+    found = in_a_pod(release, "connections", "watched-7")
+    assert (len(found["connections"]), found["pods"], found["unanswered"]) == (2, len(release.live()), [])
+    clients.stop()
+
+
 def test_discovery_lists_both_metrics(release):
     for version in ("v1beta1", "v1beta2"):
         names = {one["name"] for one in raw(f"/apis/custom.metrics.k8s.io/{version}")["resources"]}

@@ -329,7 +329,7 @@ async fn the_script_publishes_each_message_once_whatever_redis_forgets() {
         "--seconds",
         "60",
         "--settle",
-        "1",
+        "5",
         "--history-size",
         "20",
     ];

@@ -11,7 +11,7 @@ use crate::support::service::{API_KEY, SECRET, token_for};
 const HISTORY: &str = "{ws:zoë: {smith}}:history";
 
 /// Runs a command to its end; its exit code and its standard output.
-async fn run(settings: &[(&str, &str)], arguments: &[&str]) -> (Option<i32>, String) {
+pub(crate) async fn run(settings: &[(&str, &str)], arguments: &[&str]) -> (Option<i32>, String) {
     let mut program = Program::start(&mut command(settings, arguments));
     let code = program.exit_code().await;
     (code, program.out().join("\n"))

@@ -143,17 +143,44 @@ async fn a_client_that_never_takes_its_upgrade_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn no_label_has_a_value_of_the_outside() {
+async fn nothing_a_stranger_does_makes_a_series_or_shows_in_a_label() {
     let service = Service::start(&[]).await;
+    let before = series(&service).await;
     let mut client = service.connect("a-very-particular-user").await;
     service.publish("a-very-particular-user", "x").await;
     client.text().await;
     client.send(Message::binary(vec![0])).await;
     client.closed().await;
     becomes(&service, &closes(1003), 1.0).await;
-    let text = String::from_utf8(http::request(service.admin(), "GET", "/metrics", &[], b"").await.body)
-        .expect("text");
-    assert!(!text.contains("particular") && !text.contains("127.0.0.1"), "{text}");
-    let series = text.lines().filter(|line| !line.starts_with('#')).count();
-    assert!(series < 200, "{series} series");
+    for user in 0..20 {
+        service.connect(&format!("particular-{user}")).await.socket.close(None).await.expect("sent");
+    }
+    Client::connect(&service.url("?token=particular")).await.expect("upgraded").closed().await;
+    http::request(
+        service.public(),
+        "PARTICULAR",
+        "/particular",
+        &[("origin", "https://particular.example")],
+        b"",
+    )
+    .await;
+    http::request(
+        service.public(),
+        "POST",
+        "/v1/users/particular/messages",
+        &[("authorization", "Bearer particular")],
+        b"{}",
+    )
+    .await;
+    becomes(&service, "jwt_validation_total{result=\"invalid\"}", 1.0).await;
+    assert_eq!(series(&service).await, before);
+    assert!(!before.contains("127.0.0.1") && before.lines().count() < 300, "{before}");
+}
+
+/// Each series' name and labels, a line each.
+async fn series(service: &Service) -> String {
+    let answer = http::request(service.admin(), "GET", "/metrics", &[], b"").await;
+    let text = String::from_utf8(answer.body).expect("text");
+    let names = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.rsplit_once(' '));
+    names.map(|(name, _)| format!("{name}\n")).collect()
 }

@@ -25,7 +25,8 @@ async fn a_report_has_the_agreed_fields_and_follows_the_connections() {
     report.as_object_mut().expect("an object").remove("at");
     let expected = json!({
         "pod": "pod-a", "namespace": "chat", "node": "node-a", "connections": 2, "limit": 50,
-        "draining": false, "revision": "7d4",
+        "draining": false, "revision": "7d4", "users": 2, "messages_sent": 0, "outbox_bytes": 0,
+        "backplane": "up", "version": env!("CARGO_PKG_VERSION"), "admin": service.admin(),
     });
     assert_eq!(report, expected);
     let expiry: i64 = redis.run("PTTL", &[sidecar.key().as_bytes()]).await;

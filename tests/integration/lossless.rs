@@ -34,6 +34,9 @@ const RUN: Bound = Bound {
     reason: "half a minute of publishing, a quarter to settle, the rest for a busy machine",
 };
 
+/// What takes the server two seconds to load.
+const FILL: &[u8] = b"for i = 1, 20000 do redis.call('SET', 'fill:' .. i, i) end";
+
 /// Which kind of clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
@@ -65,7 +68,8 @@ struct World {
 impl World {
     async fn start() -> Self {
         // Written before it is answered: what a publisher was told is there.
-        let lines = vec!["appendonly yes", "appendfsync always"];
+        // After a restart it takes its time to load, and refuses commands meanwhile.
+        let lines = vec!["appendonly yes", "appendfsync always", "key-load-delay 100"];
         let redis = RedisServer::start_with(Options { lines, ..Options::default() }).await;
         let proxy = FaultProxy::start(redis.address()).await;
         let mut world = Self { redis, proxy, daemon: None, port: free_port().to_string() };
@@ -87,7 +91,10 @@ impl World {
                 self.daemon = None;
                 self.serve().await;
             }
-            Event::RedisRestart => self.redis.restart().await,
+            Event::RedisRestart => {
+                self.redis.run::<()>("EVAL", &[FILL, b"0"]).await;
+                self.redis.restart().await;
+            }
             Event::Partition => {
                 self.proxy.hold();
                 tokio::time::sleep(scale.partition).await;

@@ -1,6 +1,6 @@
 //! What probes, operators and the sidecar ask: health, readiness, status, log level, drain, a user's connections.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use websocket_service::drain::Phase;
 
 use crate::support::http::{self, Answer};
@@ -30,6 +30,7 @@ async fn a_new_pod_is_alive_ready_and_says_what_it_is() {
     assert_eq!((&status["limit"], &status["users"]), (&json!(7), &json!(2)));
     assert_eq!((&status["draining"], &status["backplane"]), (&json!(false), &json!("up")));
     assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!((&status["messages_sent"], &status["outbox_bytes"]), (&json!(0), &json!(0)));
 }
 
 #[tokio::test]
@@ -155,7 +156,7 @@ async fn the_drain_s_code_may_be_1001() {
 async fn a_user_s_connections_are_listed_and_closed() {
     let service = Service::start(&[]).await;
     let path = "/v1/users/ann/connections";
-    assert_eq!(service.admin_json(path).await, json!({ "connections": [] }));
+    assert_eq!(service.admin_json(path).await, json!({ "connections": [], "last_close": null }));
     let (first, second) = (service.connect("ann").await, service.connect("ann").await);
     let mut other = service.connect("bob").await;
     let listed = service.admin_json(path).await;
@@ -174,4 +175,61 @@ async fn a_user_s_connections_are_listed_and_closed() {
     check_close(&second.closed().await, 4004, "AUTHORIZATION_ERROR");
     service.publish("bob", "not you").await;
     assert_eq!(other.text().await, "not you");
+}
+
+/// A user's last close, once it is another than that of the connection before.
+async fn last_close(service: &Service, user: &str, before: &Value) -> Value {
+    let path = format!("/v1/users/{user}/connections");
+    let mut close = Value::Null;
+    eventually("the close is remembered", LOCAL, async || {
+        close = service.admin_json(&path).await["last_close"].clone();
+        close["connection_id"] != before["connection_id"]
+    })
+    .await;
+    close
+}
+
+#[tokio::test]
+async fn the_end_of_a_user_s_last_connection_is_remembered() {
+    let service = Service::start(&[]).await;
+    let client = service.connect("ann").await;
+    let open = service.admin_json("/v1/users/ann/connections").await["connections"][0].clone();
+    drop(client);
+    let lost = last_close(&service, "ann", &Value::Null).await;
+    assert_eq!((&lost["connection_id"], &lost["pod"]), (&open["connection_id"], &open["pod"]));
+    assert_eq!((&lost["code"], &lost["reason"]), (&json!(1006), &json!("lost without a close frame")));
+    assert!(lost["at"].as_str() >= open["since"].as_str(), "{lost}");
+    assert!(lost["lasted_seconds"].as_f64().is_some_and(|seconds| seconds >= 0.0), "{lost}");
+
+    let mut client = service.connect("ann").await;
+    client.socket.close(None).await.expect("open");
+    client.closed().await;
+    let left = last_close(&service, "ann", &lost).await;
+    assert_eq!((&left["code"], &left["reason"]), (&json!(1000), &json!("the client closed")));
+
+    let mut client = service.connect("ann").await;
+    client.send(tokio_tungstenite::tungstenite::Message::binary(vec![1])).await;
+    check_close(&client.closed().await, 1003, "VALIDATION_ERROR");
+    let refused = last_close(&service, "ann", &left).await;
+    assert_eq!(refused["code"], 1003);
+    assert_eq!(service.admin_json("/v1/users/bob/connections").await["last_close"], Value::Null);
+}
+
+#[tokio::test]
+async fn what_waits_for_a_client_that_does_not_read_is_told() {
+    let service = Service::start(&[("OUTBOX_POLICY", "drop_oldest")]).await;
+    let _client = service.connect("ann").await;
+    let message = "x".repeat(60_000);
+    // The kernel may still take some of it between two answers, so both are asked until they agree.
+    eventually("messages wait, and the pod says the same of all its connections", LOCAL, async || {
+        let connection = service.admin_json("/v1/users/ann/connections").await["connections"][0].clone();
+        let status = service.admin_json("/status").await;
+        let messages = connection["queued_messages"].as_u64().expect("a number");
+        assert_eq!(connection["queued_bytes"], messages * 60_000);
+        if messages == 0 {
+            service.publish("ann", &message).await;
+        }
+        messages > 0 && status["outbox_bytes"] == connection["queued_bytes"] && status["messages_sent"] != 0
+    })
+    .await;
 }

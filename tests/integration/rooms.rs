@@ -19,15 +19,18 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("told", &[]),
     ("config", &["protocol"]),
     ("metrics", &["protocol"]),
+    ("trace", &["config", "protocol"]),
     // The parts, none of which knows how another does its work.
     ("auth", &["config", "protocol"]),
     ("history", &["config", "protocol"]),
-    ("session", &["backoff", "config", "history", "metrics", "protocol", "rate_limit"]),
+    ("session", &["backoff", "config", "history", "metrics", "protocol", "rate_limit", "trace"]),
     ("hub", &["config", "metrics", "protocol", "session"]),
-    ("backplane", &["backoff", "config", "history", "protocol", "told"]),
+    ("backplane", &["backoff", "config", "history", "protocol", "told", "trace"]),
     // An event is the log line and the counters of what a part did, so it sees their values.
-    ("telemetry", &["backplane", "config", "hub", "metrics", "protocol", "session"]),
-    ("drain", &["config", "hub", "metrics", "protocol", "session", "telemetry"]),
+    ("telemetry", &["backplane", "config", "hub", "metrics", "protocol", "rate_limit", "session", "trace"]),
+    ("drain", &["config", "hub", "metrics", "protocol", "session", "telemetry", "trace"]),
+    // The pods from outside: what they report, or answer.
+    ("fleet", &["backplane", "config", "fetch", "protocol"]),
     // What puts the parts together.
     (
         "server",
@@ -44,6 +47,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "readiness",
             "session",
             "telemetry",
+            "trace",
         ],
     ),
     (
@@ -60,6 +64,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "readiness",
             "server",
             "telemetry",
+            "trace",
         ],
     ),
     // The other programs, none of which knows another.
@@ -109,6 +114,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "config",
             "drain",
             "fetch",
+            "fleet",
             "history",
             "open_files",
             "protocol",
@@ -130,6 +136,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
             "backplane/",
             "bench/deliver/link.rs",
             "config/parse.rs",
+            "fleet/",
             "gauge/report.rs",
         ],
     ),
@@ -139,14 +146,19 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ),
     ("hdrhistogram", &["bench/latency.rs"]),
     ("indicatif", &["bench/output/"]),
+    ("ratatui", &["cli/top/"]),
+    ("crossterm", &["cli/top/"]),
     ("serde_yaml", &["config/yaml.rs"]),
     ("jsonwebtoken", &["auth/", "config/keys.rs", "cli/token.rs", "bin/"]),
     ("prometheus", &["adapter/", "metrics/"]),
+    ("opentelemetry", &["trace/"]),
+    ("opentelemetry_otlp", &["trace/export.rs"]),
+    ("tikv_jemalloc_ctl", &["metrics/allocator.rs"]),
     ("clap", &["adapter/settings", "bench/", "cli/", "gauge/flags.rs", "gauge/doc.rs"]),
     // The service itself needs no Kubernetes, and TLS only towards Redis.
     ("kube", &["adapter/"]),
     ("k8s_openapi", &["adapter/"]),
-    ("rustls", &["adapter/", "backplane/redis/dial.rs", "bin/"]),
+    ("rustls", &["adapter/", "backplane/redis/dial.rs", "bin/", "trace/export.rs"]),
     ("tokio_rustls", &["adapter/serve.rs", "backplane/redis/dial.rs"]),
     ("x509_parser", &["adapter/caller.rs"]),
     // The URL's form is checked with the crate that will read it.

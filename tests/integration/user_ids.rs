@@ -55,7 +55,8 @@ async fn any_text_is_a_user_in_every_path() {
         assert_eq!((closed.status, closed.json()["closed"].as_u64()), (200, Some(1)));
         check_close(&client.closed().await, 4004, "AUTHORIZATION_ERROR");
         eventually("gone from the list", LOCAL, async || {
-            service.admin_json(&path).await == json!({ "connections": [] })
+            let known = service.admin_json(&path).await;
+            known["connections"] == json!([]) && known["last_close"]["code"] == 4004
         })
         .await;
         let answer = service.publish(user, "nobody").await;

@@ -408,3 +408,21 @@ Pods of the service, for PromQL.
 {{- define "ws.promSelector" -}}
 namespace="{{ .Release.Namespace }}",pod=~"{{ include "ws.fullname" . }}-[a-z0-9]+-[a-z0-9]+"
 {{- end }}
+
+{{/*
+Those of the adapter.
+*/}}
+{{- define "ws.adapter.promSelector" -}}
+namespace="{{ .Release.Namespace }}",pod=~"{{ include "ws.adapter.name" . }}-[a-z0-9]+-[a-z0-9]+"
+{{- end }}
+
+{{/*
+Bytes of a quantity such as `512Mi`, or nothing.
+*/}}
+{{- define "ws.bytes" -}}
+{{- $text := include "ws.text" . }}
+{{- $number := regexFind "^[0-9.]+([eE][0-9]+)?" $text }}
+{{- $units := dict "" 1 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 }}
+{{- $unit := get $units (trimPrefix $number $text) }}
+{{- if and $number $unit }}{{ mulf (float64 $number) $unit | int64 }}{{ end }}
+{{- end }}

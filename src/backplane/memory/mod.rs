@@ -6,12 +6,15 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
 use self::answers::Answers;
-use super::{Arrival, Backplane, BackplaneError, Published, Release, Sink, Status, Subscription};
+use super::{
+    Arrival, Backplane, BackplaneError, Published, Release, Sink, Status, Subscription, Subscriptions,
+};
 use crate::history::memory::Rings;
 use crate::protocol::{Publication, UserId};
 
@@ -129,6 +132,18 @@ impl Backplane for MemoryBackplane {
 
     fn status(&self) -> Status {
         Status::Up
+    }
+
+    fn subscriptions(&self) -> Subscriptions {
+        Subscriptions { confirmed: self.table.0.lock().len(), pending: 0 }
+    }
+
+    fn canary_age(&self) -> Option<Duration> {
+        None
+    }
+
+    fn deaf_alone(&self) -> bool {
+        false
     }
 }
 

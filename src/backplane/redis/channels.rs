@@ -28,6 +28,11 @@ impl Channels {
         Self { prefix: prefix.to_owned(), history }
     }
 
+    /// What stands before the user id in a plain channel's name.
+    pub(super) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     /// The plain channel, after which the user's keys are named too.
     pub(super) fn name(&self, user: &UserId) -> String {
         [&self.prefix, user.as_str()].concat()

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::channels::Channels;
-use super::connect::{ConnectError, Connector, StartError, is_io};
+use super::connect::{ConnectError, Connector, StartError, is_io, is_passing};
 use super::link::{Failure, Role, Up};
 use super::scripts::{Scripts, published};
 use super::tuning::Tuning;
@@ -48,6 +48,11 @@ impl Commands {
     /// A user's plain channel, after which its keys are named.
     pub(super) fn channel(&self, user: &UserId) -> String {
         self.publisher.channels.name(user)
+    }
+
+    /// What stands before the user id in a channel's name.
+    pub(super) fn prefix(&self) -> &str {
+        self.publisher.channels.prefix()
     }
 
     /// Publishes one message, once: what may have been done is not done again.
@@ -190,7 +195,7 @@ pub(super) async fn answer<T>(
 ) -> Result<T, BackplaneError> {
     match timeout_at(deadline, answer).await {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) if is_io(&error) => Err(BackplaneError::Unavailable),
+        Ok(Err(error)) if is_io(&error) || is_passing(&error) => Err(BackplaneError::Unavailable),
         Ok(Err(error)) => Err(BackplaneError::Refused(error.to_string())),
         Err(_) => Err(BackplaneError::Timeout),
     }

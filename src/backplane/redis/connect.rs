@@ -6,6 +6,7 @@ use std::time::Duration;
 use ::redis::aio::{AsyncPushSender, MultiplexedConnection, SendError};
 use ::redis::{
     AsyncConnectionConfig, ConnectionInfo, ErrorKind, IntoConnectionInfo, ProtocolVersion, RedisError,
+    ServerErrorKind,
 };
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::timeout;
@@ -148,6 +149,14 @@ impl Connector {
 /// Whether the connection failed, as opposed to a server that answered with an error.
 pub(super) fn is_io(error: &RedisError) -> bool {
     matches!(error.kind(), ErrorKind::Io | ErrorKind::Parse)
+}
+
+/// Whether the server did nothing, and will when it is asked a little later: it loads its data, has lost its master, runs
+/// somebody's long script, or its cluster is being mended.
+pub(super) fn is_passing(error: &RedisError) -> bool {
+    use ServerErrorKind::{BusyLoading, ClusterDown, MasterDown, TryAgain};
+    matches!(error.kind(), ErrorKind::Server(BusyLoading | ClusterDown | MasterDown | TryAgain))
+        || error.code() == Some("BUSY")
 }
 
 fn parse(url: &SecretString) -> Result<ConnectionInfo, UrlError> {

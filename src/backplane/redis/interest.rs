@@ -5,6 +5,7 @@ use std::collections::{HashMap, VecDeque};
 
 use tokio_util::sync::CancellationToken;
 
+use crate::backplane::Subscriptions;
 use crate::protocol::UserId;
 
 /// Room that queue and waiting list keep when they are empty; the rest of a connect storm's memory is given back.
@@ -44,6 +45,17 @@ pub(super) enum Standing {
     Refused,
     /// Undecided; look again when this is cancelled.
     Pending(CancellationToken),
+}
+
+/// What somebody finds who does not wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Known {
+    /// Subscribed and confirmed by the link of this number.
+    Joined(u64),
+    /// Refused by the server.
+    Refused,
+    /// Undecided.
+    Pending,
 }
 
 /// Names for the next commands, each user in one of the lists at most.
@@ -107,13 +119,30 @@ impl Interest {
         }
     }
 
-    /// How a wanted user stands.
+    /// How a wanted user stands, for one who waits.
     pub(super) fn standing(&mut self, user: &UserId) -> Standing {
-        match self.users.get(user).map(|entry| entry.stage) {
-            Some(Stage::Joined) => Standing::Joined(self.links),
-            Some(Stage::Refused) => Standing::Refused,
-            _ => Standing::Pending(self.waiting.entry(user.clone()).or_default().clone()),
+        match self.known(user) {
+            Known::Joined(link) => Standing::Joined(link),
+            Known::Refused => Standing::Refused,
+            Known::Pending => Standing::Pending(self.waiting.entry(user.clone()).or_default().clone()),
         }
+    }
+
+    /// How a wanted user stands.
+    pub(super) fn known(&self, user: &UserId) -> Known {
+        match self.users.get(user).map(|entry| entry.stage) {
+            Some(Stage::Joined) => Known::Joined(self.links),
+            Some(Stage::Refused) => Known::Refused,
+            _ => Known::Pending,
+        }
+    }
+
+    /// How many users are subscribed, and how many are wanted and wait for it.
+    pub(super) fn subscriptions(&self) -> Subscriptions {
+        let stages = || self.users.values().filter(|entry| entry.count > 0).map(|entry| entry.stage);
+        let confirmed = stages().filter(|stage| *stage == Stage::Joined).count();
+        let refused = stages().filter(|stage| *stage == Stage::Refused).count();
+        Subscriptions { confirmed, pending: stages().count() - confirmed - refused }
     }
 
     /// A new link, whose server knows nothing yet: everything wanted is queued.

@@ -25,6 +25,11 @@ pub(super) trait Role: Send + Sync + 'static {
     /// Uses a fresh connection until it fails, and says so through `up` once it serves its purpose.
     fn serve(&self, connection: MultiplexedConnection, up: &Up<'_>) -> impl Future<Output = Failure> + Send;
 
+    /// Resolves when the connection is to be given up although nothing is wrong with it to see.
+    fn condemned(&self) -> impl Future<Output = Failure> + Send {
+        std::future::pending()
+    }
+
     /// The connection is gone. Also called when none could be made.
     fn lost(&self);
 }
@@ -38,6 +43,8 @@ pub(super) enum Failure {
     Closed,
     #[error("the connection is open and dead: no answer to a PING within {0:?}")]
     Silent(Duration),
+    #[error("the connection is open and deaf: what this pod publishes to itself does not come back")]
+    Deaf,
     #[error("{what} was not confirmed within {bound:?}")]
     Unconfirmed { what: &'static str, bound: Duration },
     #[error("{what} failed: {error}")]
@@ -118,6 +125,7 @@ async fn live<R: Role>(
         biased;
         () = pulse.disconnected.notified() => Failure::Closed,
         failure = watch(connection.clone(), tuning, pulse) => failure,
+        failure = role.condemned() => failure,
         failure = role.serve(connection.clone(), up) => failure,
     }
 }

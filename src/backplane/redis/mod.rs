@@ -1,5 +1,6 @@
 //! The backplane on Redis: one subscriber connection and one command connection a pod, however many users it has.
 
+mod canary;
 mod channels;
 mod commands;
 mod connect;
@@ -16,6 +17,7 @@ mod tuning;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
@@ -26,19 +28,22 @@ pub use commands::{PublishOnceError, publish_once};
 pub use connect::{ConnectError, Connector, StartError, UrlError};
 pub use tuning::Tuning;
 
+use self::canary::{Cage, Keeper};
 use self::channels::Channels;
 use self::commands::Commands;
 use self::history::Histories;
 use self::subscriptions::Subscriber;
 use self::table::Table;
-use super::{Backplane, BackplaneError, Observer, Published, Sink, Status, Subscription};
+use super::{Backplane, BackplaneError, Observer, Published, Sink, Status, Subscription, Subscriptions};
 use crate::config::{BackplaneConfig, HistoryConfig};
 use crate::history::{Entry, From, History, HistoryError};
 use crate::protocol::{EventId, Publication, UserId};
+use crate::trace::{self, Side};
 
 /// The backplane on Redis. Both connections heal by themselves, for as long as it takes.
 pub struct RedisBackplane {
     table: Arc<Table>,
+    canary: Arc<Cage>,
     commands: Arc<Commands>,
     histories: Histories,
     status: watch::Receiver<Status>,
@@ -85,25 +90,36 @@ impl RedisBackplane {
         let publisher_link = Connector::new(config, &format!("{name}-publisher"), &tuning)?;
 
         let (sender, status) = watch::channel(Status::Connecting);
-        let table = Arc::new(Table::default());
+        let (table, canary) = (Arc::new(Table::default()), Arc::new(Cage::default()));
         let commands = Arc::new(Commands::new(channels.clone(), &history, &tuning));
         let subscriber = Arc::new(Subscriber {
             table: Arc::clone(&table),
+            canary: Arc::clone(&canary),
             channels,
             sink,
-            observer,
+            observer: Arc::clone(&observer),
             status: sender,
             tuning: tuning.clone(),
         });
 
+        let keeper = Keeper::new(
+            Arc::clone(&canary),
+            Arc::clone(&table),
+            Arc::clone(&commands),
+            observer,
+            status.clone(),
+            tuning.clone(),
+        );
         let histories = Histories::new(history, tuning.publish);
         let stop = stop.child_token();
         let tasks = TaskTracker::new();
         tasks.spawn(link::supervise(subscriber, subscriber_link, tuning.clone(), stop.clone()));
         tasks.spawn(link::supervise(Arc::clone(&commands), publisher_link, tuning, stop.clone()));
+        tasks.spawn(keeper.run(stop.clone()));
         tasks.close();
         Ok(Arc::new(Self {
             table,
+            canary,
             commands,
             histories,
             status,
@@ -121,14 +137,14 @@ impl RedisBackplane {
 
 impl Backplane for RedisBackplane {
     fn subscribe(&self, user: UserId) -> BoxFuture<'_, Result<Subscription, BackplaneError>> {
-        Box::pin(async move {
+        Box::pin(operation("redis.subscribe", async move {
             let wanted = self.table.want(user.clone());
             tokio::select! {
                 biased;
                 joined = self.table.joined(&user) => joined.map(|link| wanted.confirmed(link)),
                 () = self.stop.cancelled() => Err(BackplaneError::Unavailable),
             }
-        })
+        }))
     }
 
     fn publish(
@@ -136,14 +152,14 @@ impl Backplane for RedisBackplane {
         user: UserId,
         publication: Publication,
     ) -> BoxFuture<'_, Result<Published, BackplaneError>> {
-        Box::pin(async move { self.commands.publish(&user, &publication).await })
+        Box::pin(operation("redis.publish", async move { self.commands.publish(&user, &publication).await }))
     }
 
     fn publish_all(
         &self,
         messages: Vec<(UserId, Publication)>,
     ) -> BoxFuture<'_, Result<Vec<Published>, BackplaneError>> {
-        Box::pin(async move { self.commands.publish_all(&messages).await })
+        Box::pin(operation("redis.publish", async move { self.commands.publish_all(&messages).await }))
     }
 
     fn unbroken(&self, subscription: &Subscription) -> bool {
@@ -152,6 +168,18 @@ impl Backplane for RedisBackplane {
 
     fn status(&self) -> Status {
         *self.status.borrow()
+    }
+
+    fn subscriptions(&self) -> Subscriptions {
+        self.table.subscriptions()
+    }
+
+    fn canary_age(&self) -> Option<Duration> {
+        self.canary.age()
+    }
+
+    fn deaf_alone(&self) -> bool {
+        self.canary.deaf_alone()
     }
 }
 
@@ -162,16 +190,30 @@ impl History for RedisBackplane {
         from: From,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<Entry>, HistoryError>> {
-        Box::pin(async move { self.histories.read(&self.commands, &user, from, limit).await })
+        Box::pin(operation("redis.read_history", async move {
+            self.histories.read(&self.commands, &user, from, limit).await
+        }))
     }
 
     fn newest(&self, user: UserId) -> BoxFuture<'_, Result<EventId, HistoryError>> {
-        Box::pin(async move { self.histories.newest(&self.commands, &user).await })
+        Box::pin(operation("redis.read_history", async move {
+            self.histories.newest(&self.commands, &user).await
+        }))
     }
 
     fn keep(&self, users: Vec<UserId>) -> BoxFuture<'_, Result<(), HistoryError>> {
         Box::pin(async move { self.histories.keep(&self.commands, &users).await })
     }
+}
+
+/// A span around what Redis is asked, where whoever asks has one.
+async fn operation<T, E: fmt::Display>(
+    name: &'static str,
+    asked: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    let span = trace::child(name, Side::Client);
+    span.set("db.system.name", "redis");
+    span.cover(asked).await.inspect_err(|error| span.failed(&error.to_string()))
 }
 
 impl fmt::Debug for RedisBackplane {

@@ -9,6 +9,7 @@ use futures_util::future::join_all;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
+use super::canary::Cage;
 use super::channels::{Channel, Channels};
 use super::connect::is_io;
 use super::link::{Failure, Role, Up};
@@ -20,6 +21,7 @@ use crate::protocol::{Record, UserId};
 /// The role of the subscriber connection.
 pub(super) struct Subscriber {
     pub(super) table: Arc<Table>,
+    pub(super) canary: Arc<Cage>,
     pub(super) channels: Channels,
     pub(super) sink: Arc<dyn Sink>,
     pub(super) observer: Arc<dyn Observer>,
@@ -31,12 +33,16 @@ impl Role for Subscriber {
     const NAME: &'static str = "subscriber";
 
     fn message(&self, channel: &[u8], payload: &[u8]) {
+        let Some(channel) = self.channels.user(channel) else { return };
+        let (Channel::Plain(user) | Channel::Messages(user)) = channel;
+        if self.canary.hears(user, payload) {
+            return;
+        }
         // Copied, for it lies in what was read at once: one that waits in an outbox would keep all of that.
         let payload = Bytes::copy_from_slice(payload);
-        match self.channels.user(channel) {
-            None => {}
-            Some(Channel::Plain(user)) => self.sink.deliver(user, Arrival::Bare(payload)),
-            Some(Channel::Messages(user)) => match Record::decode(&payload) {
+        match channel {
+            Channel::Plain(user) => self.sink.deliver(user, Arrival::Bare(payload)),
+            Channel::Messages(user) => match Record::decode(&payload) {
                 Ok(record) => self.sink.deliver(user, Arrival::Kept(record)),
                 Err(_) => self.sink.malformed(payload.len()),
             },
@@ -68,6 +74,11 @@ impl Role for Subscriber {
                 self.table.changed().await;
             }
         }
+    }
+
+    async fn condemned(&self) -> Failure {
+        self.canary.condemned().await;
+        Failure::Deaf
     }
 
     fn lost(&self) {

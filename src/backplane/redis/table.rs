@@ -5,8 +5,9 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+pub(super) use super::interest::Known;
 use super::interest::{Batch, Interest, Standing};
-use crate::backplane::{BackplaneError, Release, Subscription};
+use crate::backplane::{BackplaneError, Release, Subscription, Subscriptions};
 use crate::protocol::UserId;
 
 /// One lock: each step under it takes tens of nanoseconds, and only connects and disconnects come here. A message's
@@ -39,6 +40,17 @@ impl Table {
             };
             settled.cancelled().await;
         }
+    }
+
+    /// How a wanted user stands now, for one who does not wait.
+    pub(super) fn known(&self, user: &UserId) -> Known {
+        self.interest.lock().known(user)
+    }
+
+    /// How many users are subscribed, and how many wait for it. Walks over all of them: a tenth of a millisecond for ten
+    /// thousand.
+    pub(super) fn subscriptions(&self) -> Subscriptions {
+        self.interest.lock().subscriptions()
     }
 
     pub(super) fn link_up(&self) {

@@ -25,6 +25,13 @@ pub struct Tuning {
     /// Names in one SUBSCRIBE. 500 names of the longest user id are 128 KiB: one command blocks the server for well
     /// under a millisecond, and 100,000 users need 200 of them, or 400 while each has a second channel for history.
     pub chunk: usize,
+    /// Between two canaries. Three of them are how long a pod may be deaf before it has healed.
+    pub canary_every: Duration,
+    /// For a canary to come back on a link that brings nothing else. Redis has sent it before it answers the PUBLISH, so
+    /// what is waited for is the network.
+    pub canary_answer: Duration,
+    /// For the same, beyond that, on a link that is busy.
+    pub canary_patience: Duration,
 }
 
 impl Default for Tuning {
@@ -38,6 +45,9 @@ impl Default for Tuning {
             backoff_base: Duration::from_millis(100),
             backoff_cap: Duration::from_secs(5),
             chunk: 500,
+            canary_every: Duration::from_secs(5),
+            canary_answer: Duration::from_secs(3),
+            canary_patience: Duration::from_secs(10),
         }
     }
 }

@@ -68,12 +68,10 @@ fn gauge(pod: &str, connections: u64, age: u64) -> PodGauge {
     PodGauge {
         pod: pod.to_owned(),
         namespace: "ns".to_owned(),
-        node: String::new(),
         connections,
         limit: 100,
-        draining: false,
-        revision: String::new(),
         at: now() - age,
+        ..PodGauge::default()
     }
 }
 

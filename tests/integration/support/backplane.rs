@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use websocket_service::backplane::redis::{RedisBackplane, Tuning};
-use websocket_service::backplane::{Arrival, Backplane, Observer, Sink, Status, Subscription};
+use websocket_service::backplane::{Arrival, Backplane, Canary, Observer, Sink, Status, Subscription};
 use websocket_service::config::{BackplaneConfig, HistoryConfig, Secret};
 use websocket_service::protocol::{Payload, Publication, Record, UserId};
 
@@ -27,6 +27,8 @@ pub(crate) struct Seen {
     pub(crate) statuses: Vec<Status>,
     /// Confirmed SUBSCRIBE commands.
     pub(crate) subscribes: usize,
+    /// What became of canaries.
+    pub(crate) canaries: Vec<Canary>,
 }
 
 /// The other side of a backplane.
@@ -67,6 +69,10 @@ impl Observer for Recorder {
     fn status(&self, status: Status) {
         self.0.send_modify(|seen| seen.statuses.push(status));
     }
+
+    fn canary(&self, canary: Canary) {
+        self.0.send_modify(|seen| seen.canaries.push(canary));
+    }
 }
 
 /// One pod's backplane, and its recorder.
@@ -77,12 +83,13 @@ pub(crate) struct Pod {
 }
 
 /// Short delays, so that tests of outages take tenths of a second. Bounds stay long enough for a busy machine, and the
-/// watchdog sleeps, except where a test is about them.
+/// watchdog and the canary sleep, except where a test is about them.
 pub(crate) fn quick() -> Tuning {
     Tuning {
         backoff_base: Duration::from_millis(10),
         backoff_cap: Duration::from_millis(50),
         ping_every: Duration::from_secs(3_600),
+        canary_every: Duration::from_secs(3_600),
         ..Tuning::default()
     }
 }

@@ -85,7 +85,8 @@ pub(crate) fn command(settings: &[(&str, &str)], arguments: &[&str]) -> Command 
         command.env("LLVM_PROFILE_FILE", file);
     }
     for (name, value) in settings {
-        command.env(format!("WEBSOCKET_SERVICE_{name}"), value);
+        let ours = if name.starts_with("OTEL_") { "" } else { "WEBSOCKET_SERVICE_" };
+        command.env(format!("{ours}{name}"), value);
     }
     command
 }

@@ -20,6 +20,8 @@ enum Mode {
     Cut,
     /// Connections are accepted and kept, and nothing passes.
     Hold,
+    /// Messages of Redis do not reach clients, answers do: on connections up to this one.
+    Deaf(u64),
     /// Each chunk waits.
     Slow(Duration),
 }
@@ -58,6 +60,11 @@ impl FaultProxy {
     /// Keeps connections open, takes new ones, and lets nothing pass: half-open, as after a lost route.
     pub(crate) fn hold(&self) {
         self.mode.send_replace(Mode::Hold);
+    }
+
+    /// Swallows the messages of subscriptions on the connections that there are, or on all to come as well.
+    pub(crate) fn deafen(&self, for_good: bool) {
+        self.mode.send_replace(Mode::Deaf(if for_good { u64::MAX } else { self.accepted() }));
     }
 
     /// Delays every chunk, in both directions.
@@ -109,13 +116,14 @@ async fn serve(
             Some(_) = connections.join_next() => {}
             Ok((client, _)) = listener.accept() => {
                 count.send_modify(|count| *count += 1);
-                connections.spawn(forward(client, target.clone(), modes.clone()));
+                let number = *count.borrow();
+                connections.spawn(forward(client, number, target.clone(), modes.clone()));
             }
         }
     }
 }
 
-async fn forward(client: TcpStream, target: String, mut modes: watch::Receiver<Mode>) {
+async fn forward(client: TcpStream, number: u64, target: String, mut modes: watch::Receiver<Mode>) {
     if modes.wait_for(|mode| *mode != Mode::Hold).await.is_err() {
         return;
     }
@@ -123,14 +131,16 @@ async fn forward(client: TcpStream, target: String, mut modes: watch::Receiver<M
     let (client_in, client_out) = client.into_split();
     let (server_in, server_out) = server.into_split();
     tokio::select! {
-        () = pump(client_in, server_out, modes.clone()) => {}
-        () = pump(server_in, client_out, modes) => {}
+        () = pump(client_in, server_out, 0, modes.clone()) => {}
+        () = pump(server_in, client_out, number, modes) => {}
     }
 }
 
+/// `number`: of the connection, towards its client.
 async fn pump(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
+    number: u64,
     mut modes: watch::Receiver<Mode>,
 ) {
     let mut chunk = vec![0; 16 * 1024];
@@ -141,11 +151,19 @@ async fn pump(
             Ok(mode) => *mode,
             Err(_) => return,
         };
-        if let Mode::Slow(delay) = mode {
-            sleep(delay).await;
+        match mode {
+            Mode::Slow(delay) => sleep(delay).await,
+            // A chunk is what Redis wrote at once: messages, or answers.
+            Mode::Deaf(last) if (1..=last).contains(&number) && is_message(&chunk[..length]) => continue,
+            _ => {}
         }
         if to.write_all(&chunk[..length]).await.is_err() {
             return;
         }
     }
+}
+
+/// Whether these bytes begin with a message of a subscription, in RESP3.
+fn is_message(bytes: &[u8]) -> bool {
+    bytes.starts_with(b">3\r\n$7\r\nmessage\r\n")
 }

@@ -32,6 +32,7 @@ impl Sidecar {
             ("POD_NAME", &pod),
             ("POD_NAMESPACE", "chat"),
             ("POD_UID", uid),
+            ("POD_IP", "127.0.0.1"),
             ("NODE_NAME", "node-a"),
             ("POD_TEMPLATE_HASH", "7d4"),
         ];

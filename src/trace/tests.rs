@@ -1,0 +1,131 @@
+use opentelemetry_sdk::trace::{InMemorySpanExporter, Sampler, SpanData};
+use tokio::time::Instant;
+
+use super::*;
+use crate::protocol::{ConnectionId, CorrelationId, ErrorCode, ServiceError};
+use opentelemetry::trace::TracerProvider;
+
+const SAMPLED: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+const UNSAMPLED: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
+
+fn tracer(sampler: Sampler) -> (Tracer, InMemorySpanExporter) {
+    let exporter = InMemorySpanExporter::default();
+    let provider =
+        SdkTracerProvider::builder().with_sampler(sampler).with_simple_exporter(exporter.clone()).build();
+    let inner = Inner { tracer: provider.tracer("test"), provider, shows_users: false };
+    (Tracer(Some(Arc::new(inner))), exporter)
+}
+
+fn spans(exporter: &InMemorySpanExporter) -> Vec<SpanData> {
+    exporter.get_finished_spans().expect("in memory")
+}
+
+fn traceparent(text: &str) -> Traceparent {
+    Traceparent::parse(text).expect("well-formed")
+}
+
+fn user() -> UserId {
+    UserId::new("ann").expect("valid")
+}
+
+#[tokio::test]
+async fn children_and_errors_find_their_span_across_waits() {
+    let (tracer, exporter) = tracer(Sampler::AlwaysOn);
+    let span = tracer.span("outer", Side::Server, Some(&traceparent(SAMPLED)));
+    let error = span
+        .cover(async {
+            tokio::task::yield_now().await;
+            let inner = child("inner", Side::Client);
+            inner.cover(tokio::task::yield_now()).await;
+            let error = ServiceError::new(ErrorCode::Validation, "test", "Wrong").with_detail("n", 7);
+            recorded(error, CorrelationId::random())
+        })
+        .await;
+    let named = span.traceparent().expect("a header").to_string();
+    drop(span);
+    assert!(ids().is_none(), "nothing is current any more");
+
+    let spans = spans(&exporter);
+    let [inner, outer] = &spans[..] else { panic!("{spans:?}") };
+    assert_eq!((&*inner.name, &*outer.name), ("inner", "outer"));
+    assert_eq!(inner.parent_span_id, outer.span_context.span_id());
+    assert_eq!(outer.parent_span_id.to_string(), "00f067aa0ba902b7");
+    assert!(named.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-") && named.ends_with("-01"), "{named}");
+    let marked = error.trace.expect("marked");
+    assert_eq!(marked.trace_id, "4bf92f3577b34da6a3ce929d0e0e4736");
+    assert_eq!(marked.span_id, outer.span_context.span_id().to_string());
+    let event = outer.events.iter().next().expect("the error");
+    for (key, value) in [("error_code", "VALIDATION_ERROR"), ("operation", "test"), ("details", r#"{"n":7}"#)]
+    {
+        let found = event.attributes.iter().find(|pair| pair.key.as_str() == key);
+        assert_eq!(found.map(|pair| pair.value.as_str().into_owned()).as_deref(), Some(value));
+    }
+}
+
+#[test]
+fn a_flush_belongs_to_the_first_trace_and_is_linked_to_all() {
+    let (tracer, exporter) = tracer(Sampler::ParentBased(Box::new(Sampler::AlwaysOff)));
+    let user = user();
+    let route = Route { tracer: &tracer, connection_id: ConnectionId::random(), user: &user };
+    let now = Instant::now();
+    let carry = |publishers: &[Option<&str>]| {
+        let mut flush = route.flush().expect("tracing is on");
+        for publisher in publishers {
+            flush.carries(publisher.map(traceparent).as_ref(), now - Duration::from_millis(5));
+        }
+        flush.written(publishers.len() as u64, 99, now);
+    };
+    const OTHER: &str = "00-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-bbbbbbbbbbbbbbbb-01";
+    carry(&[None, Some(UNSAMPLED)]);
+    assert!(spans(&exporter).is_empty(), "no publisher's span is recorded, and the sampler wants none");
+    carry(&[Some(UNSAMPLED), Some(SAMPLED), None, Some(OTHER)]);
+    let spans = spans(&exporter);
+    let [span] = &spans[..] else { panic!("{spans:?}") };
+    assert_eq!(&*span.name, "websocket.forward_message");
+    assert_eq!(span.span_context.trace_id().to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
+    let links: Vec<String> = span.links.iter().map(|link| link.span_context.span_id().to_string()).collect();
+    assert_eq!(links, ["00f067aa0ba902b7", "bbbbbbbbbbbbbbbb"]);
+    let took = span.end_time.duration_since(span.start_time).expect("forward");
+    assert!(took >= Duration::from_millis(5), "{took:?}");
+}
+
+#[test]
+fn messages_without_a_trace_are_the_sampler_s() {
+    let (tracer, exporter) = tracer(Sampler::AlwaysOn);
+    let user = user();
+    let route = Route { tracer: &tracer, connection_id: ConnectionId::random(), user: &user };
+    let mut flush = route.flush().expect("tracing is on");
+    flush.carries(None, Instant::now());
+    flush.written(1, 5, Instant::now());
+    let spans = spans(&exporter);
+    assert_eq!((spans.len(), spans[0].links.len()), (1, 0));
+    let text = format!("{spans:?}");
+    assert!(!text.contains("ann") && text.contains(&pseudonym(&user)), "{text}");
+}
+
+#[test]
+fn off_is_nothing() {
+    let tracer = Tracer::off();
+    let span = tracer.span("any", Side::Server, Some(&traceparent(SAMPLED)));
+    span.around(|| assert!(ids().is_none() && !child("any", Side::Client).is_recorded()));
+    assert!(span.traceparent().is_none() && span.connected().is_none());
+    assert!(
+        Route { tracer: &tracer, connection_id: ConnectionId::random(), user: &user() }.flush().is_none()
+    );
+}
+
+#[test]
+fn an_end_is_in_the_trace_of_its_beginning_if_that_is_recorded() {
+    let (tracer, exporter) = tracer(Sampler::ParentBased(Box::new(Sampler::AlwaysOff)));
+    let unrecorded = tracer.span("connect", Side::Server, None);
+    assert!(unrecorded.connected().is_none());
+    assert!(unrecorded.traceparent().expect("named").as_str().ends_with("-00"));
+    let recorded = tracer.span("connect", Side::Server, Some(&traceparent(SAMPLED)));
+    let connected = recorded.connected();
+    drop((recorded, unrecorded));
+    drop(tracer.later("disconnect", connected.as_ref()));
+    let names: Vec<_> =
+        spans(&exporter).into_iter().map(|span| (span.name, span.span_context.trace_id())).collect();
+    assert_eq!((names.len(), &*names[1].0), (2, "disconnect"));
+    assert_eq!(names[0].1, names[1].1);
+}
