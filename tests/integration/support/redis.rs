@@ -11,7 +11,13 @@ use redis::aio::MultiplexedConnection;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-use super::LOCAL;
+use super::{LOCAL, eventually};
+
+/// What takes the server seconds to load with [`SLOW_LOADING`].
+const FILL: &[u8] = b"for i = 1, 20000 do redis.call('SET', 'fill:' .. i, i) end";
+
+/// A pause of 100 µs at least for each key, and a look at the clients every 1,024 bytes.
+const SLOW_LOADING: &str = "key-load-delay 100\nloading-process-events-interval-bytes 1024\n";
 
 /// A `redis-server` on a port of its own, killed when dropped.
 pub(crate) struct RedisServer {
@@ -92,6 +98,32 @@ impl RedisServer {
         assert!(self.answers().await, "redis-server does not come back:\n{}", self.log());
     }
 
+    /// Kills it and starts it again, with data that takes it some time to load: until it has refused so many commands
+    /// for that.
+    pub(crate) async fn restart_loading(&mut self, refusals: u64) {
+        self.run::<()>("EVAL", &[FILL, b"0"]).await;
+        // What is loaded from a snapshot is loaded in small steps, with a look at the clients between them.
+        self.run::<()>("BGREWRITEAOF", &[]).await;
+        eventually("the data is in a snapshot", LOCAL, async || {
+            let state: String = self.run("INFO persistence", &[]).await;
+            state.contains("aof_rewrite_in_progress:0") && state.contains("aof_rewrite_scheduled:0")
+        })
+        .await;
+        self.stop();
+        let configuration = self.directory.path().join("redis.conf");
+        let text = fs::read_to_string(&configuration).expect("the configuration can be read");
+        fs::write(&configuration, text + SLOW_LOADING).expect("the configuration can be written");
+        self.child = Some(spawn(self.directory.path()));
+        eventually("commands are refused while it loads", LOCAL, async || {
+            let stats = self.try_run::<String>("INFO errorstats", &[]).await.unwrap_or_default();
+            let count = stats.lines().find_map(|line| line.strip_prefix("errorstat_LOADING:count="));
+            count.and_then(|count| count.parse().ok()) >= Some(refusals)
+        })
+        .await;
+        self.run::<()>("CONFIG SET key-load-delay 0", &[]).await;
+        assert!(self.answers().await, "redis-server does not come back:\n{}", self.log());
+    }
+
     /// Stops it in its tracks: connections stay open and nothing is answered.
     pub(crate) fn pause(&self) {
         self.signal("STOP");
@@ -113,7 +145,7 @@ impl RedisServer {
         command: &str,
         arguments: &[&[u8]],
     ) -> redis::RedisResult<T> {
-        let mut connection = self.connect().await.expect("the server takes connections");
+        let mut connection = self.connect().await?;
         let mut words = command.split(' ');
         let mut command = redis::cmd(words.next().unwrap_or_default());
         command.arg(words.collect::<Vec<_>>()).arg(arguments);
