@@ -20,6 +20,7 @@ pub mod config;
 pub mod drain;
 pub mod fetch;
 pub mod fleet;
+pub mod memory;
 pub mod metrics;
 pub mod open_files;
 pub mod rate_limit;

@@ -24,6 +24,7 @@ use crate::drain::{Drain, Phase};
 use crate::history::History;
 use crate::history::memory::Rings;
 use crate::hub::Hub;
+use crate::memory::MemoryShare;
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::server::{self, Admission, Service, accept};
@@ -108,6 +109,11 @@ pub async fn build(config: Config, levels: Levels) -> Result<Bound, BuildError> 
     let (backplane, history) = backplane(&config, &hub, &metrics, &pod, &stop)?;
     let (drain, started) = (Drain::default(), Arc::new(AtomicBool::new(false)));
     let mut background = keys.watch(&stop);
+    let memory = MemoryShare::default();
+    background.push(tokio::spawn({
+        let (memory, metrics, stop) = (memory.clone(), Arc::clone(&metrics), stop.clone());
+        async move { memory.watch(stop, |percent| metrics.memory_percent.set(percent)).await }
+    }));
     if let Some(history) = &history {
         let (hub, history) = (Arc::clone(&hub), Arc::clone(history));
         background.push(tokio::spawn(keep::keep(hub, history, config.history.ttl, stop.clone())));
@@ -115,7 +121,7 @@ pub async fn build(config: Config, levels: Levels) -> Result<Bound, BuildError> 
 
     let service = Arc::new(Service {
         readiness: readiness(&started, &drain, &backplane),
-        admission: Admission::new(&config.limits),
+        admission: Admission::new(&config.limits, memory),
         verifier: keys.verifier,
         api_key: keys.api_key,
         drain: drain.clone(),

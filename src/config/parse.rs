@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::AllowedOrigins;
 use super::choice::Choice;
 use super::fault::{Problem, quoted};
 use super::setting::{Kind, Setting};
+use super::{AllowedOrigins, Networks};
 
 type Parsed<T> = Result<T, Problem>;
 
@@ -87,6 +87,10 @@ pub(super) fn text(setting: &Setting, text: &str) -> Parsed<String> {
         return Err(bad(setting, text, "holds a control character"));
     }
     Ok(text.to_owned())
+}
+
+pub(super) fn networks(setting: &Setting, text: &str) -> Parsed<Networks> {
+    Networks::parse(text).map_err(|entry| bad(setting, entry, "is neither an IP address nor a network"))
 }
 
 /// `*`, a JSON list, or a list separated by commas.

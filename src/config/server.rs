@@ -1,3 +1,4 @@
+use super::Networks;
 use super::choice::Refusal;
 use super::table;
 use super::values::Values;
@@ -44,6 +45,8 @@ pub struct ServerConfig {
     pub port: u16,
     /// Cluster-internal port (`ADMIN_PORT`); 0 picks a free one.
     pub admin_port: u16,
+    /// Whose word on a client's address is taken (`TRUSTED_PROXIES`).
+    pub trusted_proxies: Networks,
     /// `ALLOWED_ORIGINS`.
     pub allowed_origins: AllowedOrigins,
     /// `REJECT_WITH=http`: a refused token is answered 401 instead of an upgrade and close 1008.
@@ -58,6 +61,7 @@ impl Default for ServerConfig {
             host: std::net::Ipv4Addr::UNSPECIFIED.into(),
             port: 8004,
             admin_port: 9004,
+            trusted_proxies: Networks::default(),
             allowed_origins: AllowedOrigins::List(vec!["http://localhost:3000".to_owned()]),
             reject_with_http: false,
             public_metrics: true,
@@ -78,6 +82,12 @@ pub struct LimitsConfig {
     pub per_address: Option<usize>,
     /// Upgrades a second on this pod (`HANDSHAKES_PER_SECOND`), with bursts of as many; unset or 0 is no limit.
     pub handshakes_per_second: Option<u32>,
+    /// Upgrades a minute from one address (`HANDSHAKES_PER_MINUTE_PER_ADDRESS`); unset or 0 is no limit.
+    pub handshakes_per_address: Option<u32>,
+    /// Refused tokens a minute from one address (`AUTH_FAILURES_PER_MINUTE_PER_ADDRESS`); unset or 0 is no limit.
+    pub failures_per_address: Option<u32>,
+    /// Share of the memory limit beyond which nobody comes in (`MAX_MEMORY_PERCENT`); 0 is no limit.
+    pub memory_percent: Option<u64>,
 }
 
 impl Default for LimitsConfig {
@@ -88,6 +98,9 @@ impl Default for LimitsConfig {
             per_user_policy: UserLimitPolicy::Reject,
             per_address: None,
             handshakes_per_second: None,
+            handshakes_per_address: None,
+            failures_per_address: None,
+            memory_percent: Some(90),
         }
     }
 }
@@ -99,6 +112,7 @@ impl ServerConfig {
             host: values.address(&table::HOST).unwrap_or(default.host),
             port: values.number(&table::PORT).unwrap_or(default.port),
             admin_port: values.number(&table::ADMIN_PORT).unwrap_or(default.admin_port),
+            trusted_proxies: values.networks(&table::TRUSTED_PROXIES).unwrap_or_default(),
             allowed_origins: values.origins(&table::ALLOWED_ORIGINS).unwrap_or(default.allowed_origins),
             reject_with_http: values
                 .choice(&table::REJECT_WITH)
@@ -119,6 +133,9 @@ impl LimitsConfig {
                 .unwrap_or(default.per_user_policy),
             per_address: values.limit(&table::MAX_CONNECTIONS_PER_ADDRESS),
             handshakes_per_second: values.limit(&table::HANDSHAKES_PER_SECOND),
+            handshakes_per_address: values.limit(&table::HANDSHAKES_PER_MINUTE_PER_ADDRESS),
+            failures_per_address: values.limit(&table::AUTH_FAILURES_PER_MINUTE_PER_ADDRESS),
+            memory_percent: values.limit(&table::MAX_MEMORY_PERCENT),
         }
     }
 }

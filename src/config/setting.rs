@@ -50,6 +50,8 @@ pub enum Kind {
     Address,
     /// A list of browser origins, or `*`.
     Origins,
+    /// A list of IP addresses and networks.
+    Networks,
     /// A folder that can be read.
     Folder,
     /// A secret, given in place or by a file.
@@ -178,6 +180,7 @@ impl Setting {
             Kind::Origins => "`*`, or origins (`https://app.example.com`) separated by commas, or a list \
                               (JSON; YAML in the file); `[]` is none"
                 .to_owned(),
+            Kind::Networks => "IP addresses and networks (`10.0.0.0/8`) separated by commas".to_owned(),
             Kind::Folder => "path of a folder".to_owned(),
             Kind::Secret => "secret; or the path of its file in the `_FILE` form".to_owned(),
         }

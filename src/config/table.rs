@@ -43,13 +43,26 @@ settings! {
          answers 401.";
     PUBLIC_METRICS: Server, Kind::Switch, Default("true"), "Whether the public port serves `/metrics` too.";
 
+    TRUSTED_PROXIES: Server, Kind::Networks, Unset("10.0.0.0/8,fd00::/8"),
+        "Proxies and load balancers whose `X-Forwarded-For` is believed: a client's address is then the last one \
+         there that is none of these. Unset, it is the address of the connection.";
+
     MAX_CONNECTIONS: Limits, Kind::Number(1, 10_000_000), Default("10000"),
         "Connections of this pod; beyond it upgrades are answered 503.";
     MAX_CONNECTIONS_PER_USER: Limits, Kind::Number(1, 1_000_000), Default("5"), "Connections of one user on this pod.";
     MAX_CONNECTIONS_PER_USER_POLICY: Limits, Kind::Choice(names::<UserLimitPolicy>), Default("reject"),
         "What is closed with 4000 beyond that: the new connection, or the user's oldest one.";
     MAX_CONNECTIONS_PER_ADDRESS: Limits, Kind::Limit(1_000_000), Unset("100"),
-        "Connections from one address on this pod. Behind a proxy all share the proxy's address.";
+        "Connections from one address on this pod. Behind proxies it needs `TRUSTED_PROXIES`, or all share one \
+         address. Of IPv6, a /64 counts as one, here and below.";
+    HANDSHAKES_PER_MINUTE_PER_ADDRESS: Limits, Kind::Limit(1_000_000), Unset("60"),
+        "Upgrades a minute from one address on this pod, with bursts of as many; beyond it they are answered 429.";
+    AUTH_FAILURES_PER_MINUTE_PER_ADDRESS: Limits, Kind::Limit(1_000_000), Unset("30"),
+        "Refused tokens a minute from one address on this pod; beyond it its upgrades are answered 429, their tokens \
+         not looked at.";
+    MAX_MEMORY_PERCENT: Limits, Kind::Limit(100), Default("90"),
+        "Share of the container's memory limit beyond which upgrades are answered 503, so that those who are there are \
+         not killed with the pod. Pages of files are not counted. Without a limit nothing is refused.";
     HANDSHAKES_PER_SECOND: Limits, Kind::Limit(1_000_000), Unset("500"),
         "Upgrades a second on this pod, with bursts of as many; beyond it they are answered 503.";
 

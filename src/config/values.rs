@@ -11,7 +11,7 @@ use super::layers::{Given, Layer, resolve};
 use super::setting::{Form, Setting};
 use super::source::Sources;
 use super::table::SETTINGS;
-use super::{AllowedOrigins, Secret, parse};
+use super::{AllowedOrigins, Networks, Secret, parse};
 
 /// A setting in force: its value as given, and where that came from.
 #[derive(Debug, Clone)]
@@ -164,6 +164,10 @@ impl Values {
 
     pub(super) fn origins(&mut self, setting: &'static Setting) -> Option<AllowedOrigins> {
         self.value(setting, parse::origins)
+    }
+
+    pub(super) fn networks(&mut self, setting: &'static Setting) -> Option<Networks> {
+        self.value(setting, parse::networks)
     }
 
     pub(super) fn folder(&mut self, setting: &'static Setting) -> Option<PathBuf> {

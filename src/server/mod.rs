@@ -3,6 +3,7 @@
 pub mod accept;
 mod admin;
 mod admission;
+mod client_address;
 mod correlation;
 mod guest;
 mod handshake;
@@ -12,6 +13,7 @@ mod page;
 mod publish;
 mod query;
 mod refusal;
+mod strangers;
 mod upgrade;
 mod v1;
 

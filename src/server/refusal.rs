@@ -4,7 +4,7 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use crate::protocol::{CorrelationId, ServiceError};
+use crate::protocol::{CorrelationId, ErrorCode, ServiceError};
 
 /// Carries the error to `super::correlation`, which knows the correlation id and writes body and log line.
 impl IntoResponse for ServiceError {
@@ -33,6 +33,11 @@ pub(super) fn render(error: &ServiceError, correlation_id: CorrelationId) -> Res
         _ => {}
     }
     response
+}
+
+/// The refusal of an upgrade that may be tried again after some seconds.
+pub(super) fn refuse(code: ErrorCode, message: &'static str, (from, to): (u32, u32)) -> ServiceError {
+    ServiceError::new(code, "connect", message).with_retry_after(retry_after(from, to))
 }
 
 /// When to come back, in seconds, at random so that those who were refused together do not come back together.

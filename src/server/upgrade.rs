@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Service;
 use super::admission::Place;
+use super::client_address;
 use super::guest::{self, Guest};
 use super::handshake::Handshake;
 use super::origin;
@@ -43,6 +44,7 @@ pub(super) async fn connect(
     let began = Instant::now();
     let upgrade = hyper::upgrade::on(&mut request);
     let handshake = Handshake::of(request.method(), request.headers())?;
+    let address = client_address::of(address, request.headers(), &service.config.server.trusted_proxies);
     let place =
         enter(&service, &request, address).inspect_err(|_| events::connection_rejected(&service.metrics))?;
 
@@ -66,7 +68,10 @@ pub(super) async fn connect(
             };
             admit(&service, identity, Visit { address, correlation_id, place, talk, span }).await
         }
-        Err(error) => Err(Refused::Tell(error.into(), place)),
+        Err(error) => {
+            service.admission.refused_token(address);
+            Err(Refused::Tell(error.into(), place))
+        }
     };
     match admitted {
         Ok(guest) => {

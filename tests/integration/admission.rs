@@ -63,6 +63,73 @@ async fn an_address_has_its_share() {
     assert!(retry_after(&answer) >= 1);
 }
 
+/// An upgrade that came through a proxy of 127.0.0.1, which says from whom.
+async fn forwarded(service: &Service, client: &str, token: &str) -> Option<u16> {
+    let headers = [("X-Forwarded-For", client)];
+    let opened = Raw::open(service.public(), &format!("?token={token}"), &headers).await;
+    opened.err().map(|answer| answer.status)
+}
+
+#[tokio::test]
+async fn behind_a_trusted_proxy_its_clients_have_the_shares() {
+    let settings = [("MAX_CONNECTIONS_PER_ADDRESS", "1"), ("TRUSTED_PROXIES", "127.0.0.0/8")];
+    let service = Service::start(&settings).await;
+    let ann = token("ann");
+    let open = async |client: &'static str| {
+        Raw::open(service.public(), &format!("?token={ann}"), &[("X-Forwarded-For", client)]).await
+    };
+    let _first = open("198.51.100.1").await.ok().expect("the first of its address");
+    let refused = open("203.0.113.5, 198.51.100.1").await.err().expect("what it wrote itself does not count");
+    check_answer(&refused, 429, "QUOTA_EXCEEDED");
+    let _other = open("198.51.100.2").await.ok().expect("another has its own");
+    let shown = http::request(service.admin(), "GET", "/v1/users/ann/connections", &[], b"").await.json();
+    let addresses: Vec<_> =
+        shown["connections"].as_array().into_iter().flatten().map(|c| &c["address"]).collect();
+    assert_eq!(addresses.len(), 2, "{shown}");
+    assert!(addresses.iter().any(|address| **address == "198.51.100.2"), "{shown}");
+}
+
+#[tokio::test]
+async fn nobody_else_is_believed() {
+    let service = Service::start(&[("MAX_CONNECTIONS_PER_ADDRESS", "1")]).await;
+    let _first = service.connect("ann").await;
+    assert_eq!(forwarded(&service, "198.51.100.1", &token("ann")).await, Some(429));
+}
+
+#[tokio::test]
+async fn an_address_that_asks_too_often_waits() {
+    let settings = [("HANDSHAKES_PER_MINUTE_PER_ADDRESS", "2"), ("TRUSTED_PROXIES", "127.0.0.1")];
+    let service = Service::start(&settings).await;
+    let mut seen = Vec::new();
+    for client in ["198.51.100.1", "198.51.100.1", "198.51.100.1", "198.51.100.2"] {
+        seen.push(forwarded(&service, client, &token("ann")).await);
+    }
+    assert_eq!(seen, [None, None, Some(429), None]);
+}
+
+#[tokio::test]
+async fn an_address_that_guesses_tokens_waits() {
+    let settings = [
+        ("AUTH_FAILURES_PER_MINUTE_PER_ADDRESS", "2"),
+        ("TRUSTED_PROXIES", "127.0.0.1"),
+        ("REJECT_WITH", "http"),
+    ];
+    let service = Service::start(&settings).await;
+    let (good, bad) = (token("ann"), "bad");
+    let mut seen = Vec::new();
+    for (client, token) in [
+        ("198.51.100.1", &*good),
+        ("198.51.100.1", bad),
+        ("198.51.100.1", bad),
+        // Its good one too: it does not learn whether a guess was right.
+        ("198.51.100.1", &*good),
+        ("198.51.100.2", &*good),
+    ] {
+        seen.push(forwarded(&service, client, token).await);
+    }
+    assert_eq!(seen, [None, Some(401), Some(401), Some(429), None]);
+}
+
 #[tokio::test]
 async fn a_user_has_a_limit_that_refuses_the_new_connection() {
     let service = Service::start(&[("MAX_CONNECTIONS_PER_USER", "1")]).await;
