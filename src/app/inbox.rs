@@ -3,11 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::backplane::{Arrival, Canary, Observer, Sink, Status};
+use tokio::sync::Notify;
+
+use crate::backplane::{Arrival, Canary, Observer, Order, Sink, Status, Why};
 use crate::config::{OutboxConfig, SessionConfig};
-use crate::hub::Hub;
+use crate::hub::{self, Hub};
 use crate::metrics::Metrics;
-use crate::protocol::Envelope;
+use crate::protocol::{Close, Envelope};
+use crate::server;
 use crate::telemetry::events;
 
 /// Takes published bytes in: checks and wraps them once, then hands them to the user's connections.
@@ -16,11 +19,18 @@ pub(super) struct Inbox {
     metrics: Arc<Metrics>,
     outbox: OutboxConfig,
     max_message_bytes: usize,
+    restored: Arc<Notify>,
 }
 
 impl Inbox {
     pub(super) fn new(hub: Arc<Hub>, metrics: Arc<Metrics>, config: &SessionConfig) -> Self {
-        Self { hub, metrics, outbox: config.outbox, max_message_bytes: config.max_message_bytes }
+        let (outbox, max_message_bytes) = (config.outbox, config.max_message_bytes);
+        Self { hub, metrics, outbox, max_message_bytes, restored: Arc::default() }
+    }
+
+    /// Notified when the link is there again.
+    pub(super) fn restored(&self) -> Arc<Notify> {
+        Arc::clone(&self.restored)
     }
 }
 
@@ -55,6 +65,22 @@ impl Sink for Inbox {
         if was_up {
             events::backplane_gap(&self.metrics);
         }
+        self.restored.notify_one();
+    }
+
+    fn order(&self, order: Order) {
+        for connection in self.hub.connections_of(order.user.as_str()) {
+            if order.connection.is_none_or(|one| one == connection.id) {
+                connection.outbox.close(ordered(order.why));
+            }
+        }
+    }
+}
+
+fn ordered(why: Why) -> Close {
+    match why {
+        Why::Disconnected => server::disconnected(),
+        Why::Replaced => hub::replaced(),
     }
 }
 

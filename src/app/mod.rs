@@ -4,6 +4,7 @@ mod inbox;
 mod keep;
 mod keys;
 mod left_out;
+mod present;
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,13 +13,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::KeyError;
 use crate::backplane::memory::MemoryBackplane;
 use crate::backplane::redis::{RedisBackplane, StartError};
-use crate::backplane::{Backplane, Status};
+use crate::backplane::{Backplane, Registry, Status};
 use crate::config::{Config, Environment};
 use crate::drain::{Drain, Phase};
 use crate::history::History;
@@ -106,7 +108,7 @@ pub async fn build(config: Config, levels: Levels) -> Result<Bound, BuildError> 
     let tracer = trace::start(&config.traces, &pod)?;
     let (hub, metrics) = (Hub::new(), Arc::new(Metrics::new()));
     metrics.connections_limit.set(i64::try_from(config.limits.connections).unwrap_or(i64::MAX));
-    let (backplane, history) = backplane(&config, &hub, &metrics, &pod, &stop)?;
+    let Messages { backplane, history, registry, restored } = messages(&config, &hub, &metrics, &pod, &stop)?;
     let (drain, started) = (Drain::default(), Arc::new(AtomicBool::new(false)));
     let mut background = keys.watch(&stop);
     let memory = MemoryShare::default();
@@ -119,6 +121,11 @@ pub async fn build(config: Config, levels: Levels) -> Result<Bound, BuildError> 
         background.push(tokio::spawn(keep::keep(hub, history, config.history.ttl, stop.clone())));
     }
 
+    if let Some(registry) = &registry {
+        let (hub, registry) = (Arc::clone(&hub), Arc::clone(registry));
+        background.push(tokio::spawn(present::keep(hub, registry, pod.clone(), restored, stop.clone())));
+    }
+
     let service = Arc::new(Service {
         readiness: readiness(&started, &drain, &backplane),
         admission: Admission::new(&config.limits, memory),
@@ -129,6 +136,7 @@ pub async fn build(config: Config, levels: Levels) -> Result<Bound, BuildError> 
         hub,
         backplane,
         history,
+        registry,
         levels,
         tracer,
         page,
@@ -190,10 +198,18 @@ fn local(listener: &TcpListener) -> Result<SocketAddr, BuildError> {
     listener.local_addr().map_err(|source| BuildError::Bind { address: unknown, source })
 }
 
-/// The way messages come and go, and where they are kept while history is on.
-type Messages = (Arc<dyn Backplane>, Option<Arc<dyn History>>);
+/// The way messages come and go.
+struct Messages {
+    backplane: Arc<dyn Backplane>,
+    /// Where they are kept, while history is on.
+    history: Option<Arc<dyn History>>,
+    /// The connections of all pods, where there may be several.
+    registry: Option<Arc<dyn Registry>>,
+    /// Notified when the link is there again.
+    restored: Arc<Notify>,
+}
 
-fn backplane(
+fn messages(
     config: &Config,
     hub: &Arc<Hub>,
     metrics: &Arc<Metrics>,
@@ -201,17 +217,20 @@ fn backplane(
     stop: &CancellationToken,
 ) -> Result<Messages, StartError> {
     let sink = Arc::new(Inbox::new(Arc::clone(hub), Arc::clone(metrics), &config.session));
+    let restored = sink.restored();
     if config.backplane.redis_url.is_none() {
         metrics.backplane_up.set(1);
         let rings = config.history.is_on().then(|| Arc::new(Rings::new(config.history)));
         let history = rings.clone().map(|rings| rings as Arc<dyn History>);
-        return Ok((Arc::new(MemoryBackplane::new(sink, rings)), history));
+        let backplane = Arc::new(MemoryBackplane::new(sink, rings));
+        return Ok(Messages { backplane, history, registry: None, restored });
     }
     let observer = Arc::new(LinkObserver::new(Arc::clone(metrics)));
     let name = format!("websocket-service-{pod}");
     let backplane = RedisBackplane::start(&config.backplane, config.history, sink, observer, &name, stop)?;
     let history = config.history.is_on().then(|| Arc::clone(&backplane) as Arc<dyn History>);
-    Ok((backplane, history))
+    let registry = Some(backplane.registry());
+    Ok(Messages { backplane, history, registry, restored })
 }
 
 /// Starting, draining, and a backplane that was never there make the pod unready. One that went away later does not:

@@ -10,6 +10,7 @@
 
 pub mod memory;
 pub mod redis;
+mod registry;
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,6 +20,8 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use crate::protocol::{EventId, Publication, Record, UserId};
+
+pub use registry::{EnterError, Entry, Limit, Order, Presence, Registry, Why};
 
 /// A message as it arrived, its payload not looked at yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +47,9 @@ pub trait Sink: Send + Sync + 'static {
     /// Everything wanted is subscribed on a new link; what was published meanwhile was not delivered. `was_up` tells an
     /// outage from a start.
     fn restored(&self, was_up: bool);
+
+    /// Connections are to be closed, wherever they are.
+    fn order(&self, order: Order);
 }
 
 /// Who is told how the backplane does: the metrics, seen from here. Called on the backplane's own task, so it must not

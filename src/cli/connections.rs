@@ -109,7 +109,8 @@ fn reporting(reading: Reading) -> (Vec<Asked>, Vec<Unanswered>) {
 async fn ask(user: &UserId, pods: Vec<Asked>, unknown: Vec<Unanswered>) -> Found {
     let fetch = Fetch::new(ANSWER);
     // Everything but letters and digits: an id may be "..", or have slashes in it.
-    let path = format!("/v1/users/{}/connections", utf8_percent_encode(user.as_str(), NON_ALPHANUMERIC));
+    let path =
+        format!("/v1/users/{}/connections?scope=pod", utf8_percent_encode(user.as_str(), NON_ALPHANUMERIC));
     let (fetch, path) = (&fetch, &path);
     let answers = pods.into_iter().map(|Asked { pod, url }| async move {
         let answer = fetch.json::<UserConnections>(&format!("{url}{path}")).await;

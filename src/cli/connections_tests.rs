@@ -10,6 +10,7 @@ fn open(pod: &str, since: &str) -> OpenConnection {
         pod: pod.to_owned(),
         since: since.to_owned(),
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        client: None,
         mode: Some(Mode::V1),
         queued_messages: Some(2),
         queued_bytes: Some(1_536),
@@ -45,7 +46,7 @@ fn a_page_answers_where_since_when_how_far_and_why_not() {
     };
     let connections = vec![open("ws-1", "2026-11-23T05:00:00.123Z"), old];
     let last_close = Some(closed("2026-11-23T04:59:58.5Z", "Reads too slowly"));
-    found.add(UserConnections { connections, last_close });
+    found.add(UserConnections { connections, last_close, scope: None });
     found.unanswered.push(Unanswered { pod: "ws-3".to_owned(), reason: "refused\u{1b}".to_owned() });
     let expected = "\
 POD   CONNECTION  SINCE                 ADDRESS    MODE        QUEUE  LAST ID
@@ -78,7 +79,7 @@ fn the_last_of_several_closes_counts() {
         ("2026-11-22T23:59:59.99Z", "long ago"),
     ] {
         let last_close = Some(closed(at, reason));
-        found.add(UserConnections { connections: Vec::new(), last_close });
+        found.add(UserConnections { connections: Vec::new(), last_close, scope: None });
     }
     assert_eq!((found.last_close.map(|close| close.reason), found.pods), (Some("last".to_owned()), 4));
 }

@@ -74,7 +74,7 @@ impl Default for ServerConfig {
 pub struct LimitsConfig {
     /// Connections of this pod (`MAX_CONNECTIONS`).
     pub connections: usize,
-    /// Connections of one user on this pod (`MAX_CONNECTIONS_PER_USER`).
+    /// Connections of one user, over all pods (`MAX_CONNECTIONS_PER_USER`).
     pub per_user: usize,
     /// `MAX_CONNECTIONS_PER_USER_POLICY`.
     pub per_user_policy: UserLimitPolicy,

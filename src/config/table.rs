@@ -49,7 +49,7 @@ settings! {
 
     MAX_CONNECTIONS: Limits, Kind::Number(1, 10_000_000), Default("10000"),
         "Connections of this pod; beyond it upgrades are answered 503.";
-    MAX_CONNECTIONS_PER_USER: Limits, Kind::Number(1, 1_000_000), Default("5"), "Connections of one user on this pod.";
+    MAX_CONNECTIONS_PER_USER: Limits, Kind::Number(1, 1_000_000), Default("5"), "Connections of one user, over all pods; on each pod by itself while Redis does not answer.";
     MAX_CONNECTIONS_PER_USER_POLICY: Limits, Kind::Choice(names::<UserLimitPolicy>), Default("reject"),
         "What is closed with 4000 beyond that: the new connection, or the user's oldest one.";
     MAX_CONNECTIONS_PER_ADDRESS: Limits, Kind::Limit(1_000_000), Unset("100"),

@@ -116,7 +116,7 @@ impl Hub {
             }
         }
         for oldest in evicted {
-            oldest.outbox.close(Close::of(ErrorCode::QuotaExceeded, "Replaced by a newer one"));
+            oldest.outbox.close(replaced());
         }
     }
 
@@ -170,6 +170,12 @@ impl Hub {
     #[must_use]
     pub fn last_close(&self, user: &str) -> Option<Closed> {
         self.last_closes.of(user)
+    }
+
+    /// Every connection here with its user, in no order.
+    #[must_use]
+    pub fn present(&self) -> Vec<(UserId, Arc<Connection>)> {
+        self.shards.iter().flat_map(|shard| shard.lock().present()).collect()
     }
 
     /// Every connection here, in no order.
@@ -241,6 +247,12 @@ impl Drop for Registration {
             self.hub.emptied.notify_waiters();
         }
     }
+}
+
+/// How a connection ends that makes room for a newer one.
+#[must_use]
+pub fn replaced() -> Close {
+    Close::of(ErrorCode::QuotaExceeded, "Replaced by a newer one")
 }
 
 #[cfg(test)]

@@ -59,6 +59,13 @@ impl Shard {
         self.users.iter().filter(|(_, open)| resumes(open)).map(|(user, _)| user.clone()).collect()
     }
 
+    pub(super) fn present(&self) -> Vec<(UserId, Arc<Connection>)> {
+        let of_user = |(user, open): (&UserId, &Vec<Arc<Connection>>)| {
+            open.iter().map(|connection| (user.clone(), Arc::clone(connection))).collect::<Vec<_>>()
+        };
+        self.users.iter().flat_map(of_user).collect()
+    }
+
     pub(super) fn all(&self) -> Vec<Arc<Connection>> {
         self.users.values().flatten().cloned().collect()
     }

@@ -25,4 +25,4 @@ pub use ids::{ConnectionId, CorrelationId, IdError, UserId};
 pub use payload::{Envelope, Origin, Payload, PayloadError};
 pub use publication::{IdempotencyKey, IdempotencyKeyError, Publication};
 pub use record::{RECORD_SEPARATOR, Record, RecordError, Traceparent};
-pub use status::{LastClose, Mode, OpenConnection, PodStatus, UserConnections};
+pub use status::{LastClose, Mode, OpenConnection, PodStatus, Scope, UserConnections};

@@ -34,10 +34,24 @@ pub struct PodStatus {
 /// The answer of `GET /v1/users/{id}/connections`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct UserConnections {
-    /// The user's open connections on this pod, oldest first.
+    /// The user's open connections, oldest first.
     pub connections: Vec<OpenConnection>,
     /// How the user's last connection on this pod ended, as far as that is remembered.
     pub last_close: Option<LastClose>,
+    /// Whether the list is of all pods; `pod` also where the fleet could not be asked.
+    #[serde(default)]
+    pub scope: Option<Scope>,
+}
+
+/// Whose connections are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// All pods'.
+    #[default]
+    Fleet,
+    /// Those of the pod that answers.
+    Pod,
 }
 
 /// One open connection.
@@ -53,7 +67,10 @@ pub struct OpenConnection {
     pub address: IpAddr,
     /// Which way of talking the client chose.
     pub mode: Option<Mode>,
-    /// Messages that wait in its outbox.
+    /// What the client calls itself (`User-Agent`), shortened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
+    /// Messages that wait in its outbox; only of the pod that answers, as the rest below.
     pub queued_messages: Option<u64>,
     /// Their payload, in bytes.
     pub queued_bytes: Option<u64>,

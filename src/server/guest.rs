@@ -11,7 +11,7 @@ use tracing::debug;
 
 use super::Service;
 use super::admission::Place;
-use crate::backplane::Subscription;
+use crate::backplane::{Presence, Subscription};
 use crate::hub::Registration;
 use crate::protocol::CorrelationId;
 use crate::session::transport::{WebSocket, WebSocketLimits};
@@ -27,6 +27,8 @@ const UPGRADE_WAIT: Duration = Duration::from_secs(10);
 pub(super) struct Guest {
     pub(super) registration: Registration,
     pub(super) subscription: Subscription,
+    /// Its place in the fleet, where that is known.
+    pub(super) presence: Option<Presence>,
     pub(super) place: Place,
     pub(super) expires_at: Instant,
     pub(super) correlation_id: CorrelationId,
@@ -71,7 +73,10 @@ pub(super) async fn host(service: Arc<Service>, upgrade: OnUpgrade, mut guest: G
     });
     service.hub.closed(&guest.registration, &ended, lasted);
     // Before the socket: a client that sees it end and comes back finds its place free.
-    let Guest { registration, subscription, place, .. } = guest;
+    let Guest { registration, subscription, place, presence, .. } = guest;
+    if let Some(presence) = presence {
+        presence.end().await;
+    }
     drop((registration, subscription, place));
 }
 

@@ -10,6 +10,7 @@ mod handshake;
 mod health;
 mod origin;
 mod page;
+mod presence;
 mod publish;
 mod query;
 mod refusal;
@@ -25,11 +26,11 @@ use axum::Router;
 use axum::http::{Method, Request, StatusCode, Uri, header};
 use axum::middleware::from_fn;
 use axum::response::Response;
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 use hyper::body::Incoming;
 
 use crate::auth::{ApiKey, Verifier};
-use crate::backplane::Backplane;
+use crate::backplane::{Backplane, Registry};
 use crate::config::Config;
 use crate::drain::Drain;
 use crate::history::History;
@@ -42,6 +43,7 @@ use crate::trace::{self, Side, Tracer};
 
 pub use admission::Admission;
 pub use page::Page;
+pub use presence::{disconnected, entry};
 pub use v1::last_event_id;
 
 /// Everything a request may need. One for the process, shared by both listeners.
@@ -53,6 +55,8 @@ pub struct Service {
     pub backplane: Arc<dyn Backplane>,
     /// What clients resume from; none while history is off.
     pub history: Option<Arc<dyn History>>,
+    /// The connections of all pods; none where there is but this one.
+    pub registry: Option<Arc<dyn Registry>>,
     pub verifier: Arc<Verifier>,
     /// Without it the publish API is 404.
     pub api_key: Option<Arc<ApiKey>>,
@@ -138,7 +142,8 @@ pub fn admin_router(service: &Arc<Service>) -> Router {
         .route("/status", get(health::status))
         .route("/drain", post(admin::drain))
         .route("/log-level", put(admin::log_level))
-        .route("/v1/users/{user_id}/connections", get(admin::connections).delete(admin::disconnect));
+        .route("/v1/users/{user_id}/connections", get(presence::list).delete(presence::disconnect))
+        .route("/v1/users/{user_id}/connections/{connection_id}", delete(presence::disconnect_one));
     finish(with_fallbacks(router), service)
 }
 

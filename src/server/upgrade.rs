@@ -8,7 +8,8 @@ use axum::http::Request;
 use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
+use tracing::debug;
 
 use super::Service;
 use super::admission::Place;
@@ -17,11 +18,12 @@ use super::guest::{self, Guest};
 use super::handshake::Handshake;
 use super::origin;
 use super::refusal::retry_after;
-use super::v1;
+use super::{presence, v1};
 use crate::auth::{self, Identity, TokenError};
-use crate::backplane::BackplaneError;
+use crate::backplane;
+use crate::backplane::{BackplaneError, EnterError, Order, Presence, Why};
 use crate::drain::Phase;
-use crate::hub::{Connection, UserLimit};
+use crate::hub::{Connection, Registration, UserLimit};
 use crate::metrics::TokenResult;
 use crate::protocol::frame::V1_PROTOCOL;
 use crate::protocol::{CorrelationId, ErrorCode, Mode, ServiceError};
@@ -32,6 +34,9 @@ use crate::trace::{self, Side, Span};
 /// How long an upgrade waits for its user's channels to be confirmed and for its history. A healthy Redis takes a millisecond; a client
 /// waits this long for an answer without giving up.
 const SUBSCRIBE_WAIT: Duration = Duration::from_secs(5);
+
+/// How long an upgrade waits for the fleet's count of its user's connections.
+const ENTER_WAIT: Duration = Duration::from_secs(2);
 
 /// Answers an upgrade. Everything that can refuse it is asked in the order of what it costs.
 pub(super) async fn connect(
@@ -46,7 +51,7 @@ pub(super) async fn connect(
     let handshake = Handshake::of(request.method(), request.headers())?;
     let address = client_address::of(address, request.headers(), &service.config.server.trusted_proxies);
     let place =
-        enter(&service, &request, address).inspect_err(|_| events::connection_rejected(&service.metrics))?;
+        room(&service, &request, address).inspect_err(|_| events::connection_rejected(&service.metrics))?;
 
     let presented = auth::from_request(request.uri().query(), request.headers());
     let verified = {
@@ -66,7 +71,8 @@ pub(super) async fn connect(
                 }
                 _ => Talk::Plain,
             };
-            admit(&service, identity, Visit { address, correlation_id, place, talk, span }).await
+            let client = presence::client(request.headers());
+            admit(&service, identity, Visit { address, client, correlation_id, place, talk, span }).await
         }
         Err(error) => {
             service.admission.refused_token(address);
@@ -97,6 +103,8 @@ pub(super) async fn connect(
 /// What an upgrade brings, besides its token.
 struct Visit<'a> {
     address: IpAddr,
+    /// What it calls itself.
+    client: Option<String>,
     correlation_id: CorrelationId,
     place: Place,
     talk: Talk,
@@ -118,7 +126,7 @@ enum Refused {
 }
 
 /// Origin, drain and room: what is refused before the token is looked at.
-fn enter(service: &Service, request: &Request<Incoming>, address: IpAddr) -> Result<Place, ServiceError> {
+fn room(service: &Service, request: &Request<Incoming>, address: IpAddr) -> Result<Place, ServiceError> {
     let config = &service.config;
     origin::check(&config.server.allowed_origins, config.environment, request.headers())?;
     open_for_upgrades(service)?;
@@ -129,7 +137,7 @@ fn enter(service: &Service, request: &Request<Incoming>, address: IpAddr) -> Res
 /// before its 101: what is published from that on is not missed. An older connection makes room at the very end, for an
 /// upgrade that fails for want of Redis must not evict anybody.
 async fn admit(service: &Arc<Service>, identity: Identity, visit: Visit<'_>) -> Result<Guest, Refused> {
-    let Visit { address, correlation_id, place, talk, span } = visit;
+    let Visit { address, client, correlation_id, place, talk, span } = visit;
     if span.is_recorded() {
         span.set("enduser.pseudo.id", service.tracer.user(&identity.user));
         span.set("websocket.mode", if matches!(talk, Talk::Plain) { "plain" } else { "v1" });
@@ -153,9 +161,7 @@ async fn admit(service: &Arc<Service>, identity: Identity, visit: Visit<'_>) -> 
     let registration = match service.hub.register(identity.user, connection, limit) {
         Ok(registration) => registration,
         Err(error) => {
-            let refusal = ServiceError::new(ErrorCode::QuotaExceeded, "connect", "Too many connections")
-                .with_detail("limit", error.limit);
-            return Err(Refused::Tell(refusal, place));
+            return Err(Refused::Tell(too_many(error.limit), place));
         }
     };
     // A cut between the subscription and the registration would go unnoticed by this connection alone.
@@ -168,19 +174,61 @@ async fn admit(service: &Arc<Service>, identity: Identity, visit: Visit<'_>) -> 
             match timeout_at(deadline, v1::begin(service, &registration, last_event_id.as_deref())).await {
                 Ok(Ok(v1)) => Some(v1),
                 Ok(Err(error)) => {
-                    tracing::debug!(%error, "history cannot be read for an upgrade");
+                    debug!(%error, "history cannot be read for an upgrade");
                     return Err(silent("resume", BackplaneError::Unavailable.label()));
                 }
                 Err(_) => return Err(silent("resume", BackplaneError::Timeout.label())),
             }
         }
     };
+    let presence = match enter(service, &registration, limit, client).await {
+        Ok(presence) => presence,
+        Err(limit) => return Err(Refused::Tell(too_many(limit), place)),
+    };
     service.hub.make_room(registration.user(), limit);
     let connected = span.connected();
     if connected.is_some() {
         span.set("websocket.connection_id", registration.connection().id.to_string());
     }
-    Ok(Guest { registration, subscription, place, expires_at, correlation_id, v1, connected })
+    Ok(Guest { registration, subscription, presence, place, expires_at, correlation_id, v1, connected })
+}
+
+/// Enters the connection into the fleet's registry, and has those closed that make room for it.
+///
+/// Where the fleet cannot be asked, the limit counts on each pod by itself: a user is not to be locked out for it.
+///
+/// # Errors
+/// The limit, where the user has as many.
+async fn enter(
+    service: &Service,
+    registration: &Registration,
+    limit: UserLimit,
+    client: Option<String>,
+) -> Result<Option<Presence>, usize> {
+    let Some(registry) = &service.registry else { return Ok(None) };
+    let user = registration.user();
+    let entry = presence::entry(registration.connection(), &service.pod, client);
+    let id = entry.id;
+    // What may have been done is undone, also if nobody hears the answer.
+    let presence = Presence::new(Arc::clone(registry), user.clone(), id);
+    let limit = backplane::Limit { connections: limit.connections, policy: limit.policy };
+    match timeout(ENTER_WAIT, registry.enter(user.clone(), entry, limit)).await {
+        Ok(Ok(evicted)) => {
+            for connection in evicted {
+                let order = Order { user: user.clone(), connection: Some(connection), why: Why::Replaced };
+                if let Err(error) = registry.order(order).await {
+                    debug!(%error, "a connection beyond its user's limit stays on another pod");
+                }
+            }
+            Ok(Some(presence))
+        }
+        Ok(Err(EnterError::Full)) => Err(limit.connections),
+        Ok(Err(EnterError::Unknown(_))) | Err(_) => Ok(Some(presence)),
+    }
+}
+
+fn too_many(limit: usize) -> ServiceError {
+    ServiceError::new(ErrorCode::QuotaExceeded, "connect", "Too many connections").with_detail("limit", limit)
 }
 
 /// The refusal of an upgrade for which the backplane had no answer.

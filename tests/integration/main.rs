@@ -43,6 +43,7 @@ mod redis_marks;
 mod redis_publish;
 mod redis_tls;
 mod reference_client;
+mod registry;
 mod rooms;
 mod rotation;
 mod shutdown;

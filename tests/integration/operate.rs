@@ -156,7 +156,10 @@ async fn the_drain_s_code_may_be_1001() {
 async fn a_user_s_connections_are_listed_and_closed() {
     let service = Service::start(&[]).await;
     let path = "/v1/users/ann/connections";
-    assert_eq!(service.admin_json(path).await, json!({ "connections": [], "last_close": null }));
+    assert_eq!(
+        service.admin_json(path).await,
+        json!({ "connections": [], "last_close": null, "scope": "fleet" })
+    );
     let (first, second) = (service.connect("ann").await, service.connect("ann").await);
     let mut other = service.connect("bob").await;
     let listed = service.admin_json(path).await;

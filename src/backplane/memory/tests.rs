@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::backplane::Order;
 use crate::config::HistoryConfig;
 use crate::history::{Entry as HistoryEntry, From, History};
 use crate::protocol::{IdempotencyKey, Payload, Traceparent};
@@ -9,6 +10,8 @@ use crate::protocol::{IdempotencyKey, Payload, Traceparent};
 struct Seen(Mutex<Vec<(String, Vec<u8>)>>);
 
 impl Sink for Seen {
+    fn order(&self, _order: Order) {}
+
     fn deliver(&self, user: &str, arrival: Arrival) {
         let payload = match arrival {
             Arrival::Bare(payload) => payload,

@@ -50,6 +50,11 @@ impl Commands {
         self.publisher.channels.name(user)
     }
 
+    /// The channel of the fleet's orders.
+    pub(super) fn orders(&self) -> String {
+        self.publisher.channels.orders()
+    }
+
     /// What stands before the user id in a channel's name.
     pub(super) fn prefix(&self) -> &str {
         self.publisher.channels.prefix()

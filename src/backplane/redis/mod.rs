@@ -8,6 +8,7 @@ mod dial;
 mod history;
 mod interest;
 mod link;
+mod registry;
 mod resp;
 mod scripts;
 mod subscriptions;
@@ -32,9 +33,12 @@ use self::canary::{Cage, Keeper};
 use self::channels::Channels;
 use self::commands::Commands;
 use self::history::Histories;
+use self::registry::FleetRegistry;
 use self::subscriptions::Subscriber;
 use self::table::Table;
-use super::{Backplane, BackplaneError, Observer, Published, Sink, Status, Subscription, Subscriptions};
+use super::{
+    Backplane, BackplaneError, Observer, Published, Registry, Sink, Status, Subscription, Subscriptions,
+};
 use crate::config::{BackplaneConfig, HistoryConfig};
 use crate::history::{Entry, From, History, HistoryError};
 use crate::protocol::{EventId, Publication, UserId};
@@ -46,6 +50,7 @@ pub struct RedisBackplane {
     canary: Arc<Cage>,
     commands: Arc<Commands>,
     histories: Histories,
+    registry: Arc<FleetRegistry>,
     status: watch::Receiver<Status>,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -95,6 +100,7 @@ impl RedisBackplane {
         let subscriber = Arc::new(Subscriber {
             table: Arc::clone(&table),
             canary: Arc::clone(&canary),
+            orders: channels.orders(),
             channels,
             sink,
             observer: Arc::clone(&observer),
@@ -111,22 +117,31 @@ impl RedisBackplane {
             tuning.clone(),
         );
         let histories = Histories::new(history, tuning.publish);
+        let (registry, left) = FleetRegistry::new(Arc::clone(&commands), tuning.clone());
         let stop = stop.child_token();
         let tasks = TaskTracker::new();
         tasks.spawn(link::supervise(subscriber, subscriber_link, tuning.clone(), stop.clone()));
         tasks.spawn(link::supervise(Arc::clone(&commands), publisher_link, tuning, stop.clone()));
         tasks.spawn(keeper.run(stop.clone()));
+        tasks.spawn(Arc::clone(&registry).work(left, stop.clone()));
         tasks.close();
         Ok(Arc::new(Self {
             table,
             canary,
             commands,
             histories,
+            registry,
             status,
             tasks,
             _guard: stop.clone().drop_guard(),
             stop,
         }))
+    }
+
+    /// The connections of the fleet.
+    #[must_use]
+    pub fn registry(&self) -> Arc<dyn Registry> {
+        Arc::clone(&self.registry) as Arc<dyn Registry>
     }
 
     /// Resolves when both connections' tasks have ended, after `stop`.

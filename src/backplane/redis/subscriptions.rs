@@ -23,6 +23,8 @@ pub(super) struct Subscriber {
     pub(super) table: Arc<Table>,
     pub(super) canary: Arc<Cage>,
     pub(super) channels: Channels,
+    /// The name of the channel of the fleet's orders.
+    pub(super) orders: String,
     pub(super) sink: Arc<dyn Sink>,
     pub(super) observer: Arc<dyn Observer>,
     pub(super) status: watch::Sender<Status>,
@@ -33,6 +35,13 @@ impl Role for Subscriber {
     const NAME: &'static str = "subscriber";
 
     fn message(&self, channel: &[u8], payload: &[u8]) {
+        if channel == self.orders.as_bytes() {
+            match serde_json::from_slice(payload) {
+                Ok(order) => self.sink.order(order),
+                Err(_) => self.sink.malformed(payload.len()),
+            }
+            return;
+        }
         let Some(channel) = self.channels.user(channel) else { return };
         let (Channel::Plain(user) | Channel::Messages(user)) = channel;
         if self.canary.hears(user, payload) {
@@ -50,6 +59,9 @@ impl Role for Subscriber {
     }
 
     async fn serve(&self, connection: MultiplexedConnection, up: &Up<'_>) -> Failure {
+        if let Err(failure) = self.hear_orders(&connection).await {
+            return failure;
+        }
         self.table.link_up();
         let mut announced = false;
         loop {
@@ -98,6 +110,19 @@ impl Subscriber {
             self.observer.status(to);
         }
         before
+    }
+
+    /// Without the right to it users are served all the same.
+    async fn hear_orders(&self, connection: &MultiplexedConnection) -> Result<(), Failure> {
+        let name = std::slice::from_ref(&self.orders);
+        match self.confirmed("SUBSCRIBE", connection.clone().subscribe(name)).await? {
+            Err(error) if !is_io(&error) && error.code() == Some("NOPERM") => {
+                tracing::warn!(%error, "the server refused the channel of orders: other pods cannot close connections here");
+                Ok(())
+            }
+            Err(error) => Err(Failure::Command { what: "SUBSCRIBE", error }),
+            Ok(()) => Ok(()),
+        }
     }
 
     async fn join(&self, connection: &MultiplexedConnection, users: &[UserId]) -> Result<(), Failure> {

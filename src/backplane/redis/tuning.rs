@@ -32,6 +32,8 @@ pub struct Tuning {
     pub canary_answer: Duration,
     /// For the same, beyond that, on a link that is busy.
     pub canary_patience: Duration,
+    /// Between two words of a pod that it lives. After three that are missing, its connections do not count.
+    pub roll_every: Duration,
 }
 
 impl Default for Tuning {
@@ -48,6 +50,7 @@ impl Default for Tuning {
             canary_every: Duration::from_secs(5),
             canary_answer: Duration::from_secs(3),
             canary_patience: Duration::from_secs(10),
+            roll_every: Duration::from_secs(5),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use websocket_service::backplane::redis::{RedisBackplane, Tuning};
-use websocket_service::backplane::{Arrival, Backplane, Canary, Observer, Sink, Status, Subscription};
+use websocket_service::backplane::{Arrival, Backplane, Canary, Observer, Order, Sink, Status, Subscription};
 use websocket_service::config::{BackplaneConfig, HistoryConfig, Secret};
 use websocket_service::protocol::{Payload, Publication, Record, UserId};
 
@@ -21,6 +21,8 @@ pub(crate) struct Seen {
     pub(crate) kept: Vec<Record>,
     /// Restored after an outage.
     pub(crate) gaps: usize,
+    /// Orders to close connections.
+    pub(crate) orders: Vec<Order>,
     /// Messages that were none.
     pub(crate) malformed: usize,
     /// Changes of status.
@@ -55,6 +57,10 @@ impl Sink for Recorder {
     }
 
     fn cut(&self) {}
+
+    fn order(&self, order: Order) {
+        self.0.send_modify(|seen| seen.orders.push(order));
+    }
 
     fn restored(&self, was_up: bool) {
         self.0.send_modify(|seen| seen.gaps += usize::from(was_up));
