@@ -85,9 +85,8 @@ fuzz-check: ## see that the fuzz targets still compile
 
 FUZZ_SECONDS ?= 60
 .PHONY: fuzz
-fuzz: ## fuzz what strangers send, FUZZ_SECONDS=60 each; needs cargo-fuzz and a nightly toolchain
-	for target in request settings frames records resume; do \
-		$(CARGO) +nightly fuzz run "$$target" -- -max_total_time=$(FUZZ_SECONDS) -timeout=20; done
+fuzz: ## fuzz what strangers send, FUZZ_SECONDS=60 each, beginning with the inputs kept in fuzz/corpus
+	scripts/fuzz.sh $(FUZZ_SECONDS)
 
 .PHONY: chart
 chart: export PATH := $(PATH):$(GO_BIN)

@@ -10,14 +10,17 @@ use websocket_service::config::{AuthConfig, KeyMaterial, Secret};
 
 static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
     let current = Some(Secret::inline("a-key-for-fuzzing-that-is-long-enough-0123456789"));
-    let config = AuthConfig { keys: KeyMaterial { current, ..KeyMaterial::default() }, ..AuthConfig::default() };
+    let config =
+        AuthConfig { keys: KeyMaterial { current, ..KeyMaterial::default() }, ..AuthConfig::default() };
     Verifier::new(&config).expect("a key")
 });
 
 fuzz_target!(|data: (&str, Vec<&[u8]>, Vec<&[u8]>)| {
     let (query, authorizations, protocols) = data;
     let mut headers = HeaderMap::new();
-    for (name, values) in [(header::AUTHORIZATION, authorizations), (header::SEC_WEBSOCKET_PROTOCOL, protocols)] {
+    for (name, values) in
+        [(header::AUTHORIZATION, authorizations), (header::SEC_WEBSOCKET_PROTOCOL, protocols)]
+    {
         for value in values.into_iter().take(8) {
             if let Ok(value) = HeaderValue::from_bytes(value) {
                 headers.append(name.clone(), value);

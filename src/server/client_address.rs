@@ -13,7 +13,8 @@ const HEADER: &str = "x-forwarded-for";
 const MOST: usize = 32;
 
 /// The address nearest to us that is no trusted proxy's. What stands before it was written by strangers.
-pub(super) fn of(peer: IpAddr, headers: &HeaderMap, trusted: &Networks) -> IpAddr {
+#[must_use]
+pub fn of(peer: IpAddr, headers: &HeaderMap, trusted: &Networks) -> IpAddr {
     if !trusted.contain(peer) {
         return peer;
     }

@@ -3,7 +3,7 @@
 pub mod accept;
 mod admin;
 mod admission;
-mod client_address;
+pub mod client_address;
 mod correlation;
 mod guest;
 mod handshake;

@@ -22,6 +22,7 @@ mod cors;
 mod counters;
 mod documents;
 mod errors;
+mod faults;
 mod gauge;
 mod gauge_outage;
 mod image;

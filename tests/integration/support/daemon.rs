@@ -9,8 +9,9 @@ use tempfile::TempDir;
 use super::client::Client;
 use super::http::{self, Answer};
 use super::program::Program;
+use super::redis::free_port;
 use super::service::{API_KEY, SECRET, bearer, token};
-use super::{LOCAL, within};
+use super::{LOCAL, eventually, within};
 
 /// A running service, killed when dropped.
 pub(crate) struct Daemon {
@@ -29,6 +30,34 @@ impl Daemon {
     /// In `development`, with a made-up key.
     pub(crate) async fn development() -> Self {
         Self::run(&[("HOST", "127.0.0.1"), ("PORT", "0"), ("ADMIN_PORT", "0")]).await
+    }
+
+    /// The same, started by a shell after it did `first` (`ulimit -n 100`), or with `first` behind the command (`>file`).
+    pub(crate) async fn start_by_shell(first: &str, settings: &[(&str, &str)]) -> Self {
+        let [public, admin] = [free_port(), free_port()];
+        let ports = [("PORT", public.to_string()), ("ADMIN_PORT", admin.to_string())];
+        let ports = ports.each_ref().map(|(name, port)| (*name, port.as_str()));
+        let service = command(&with_own(&[settings, &ports].concat()), &[]);
+        let folder = tempfile::tempdir().expect("a folder");
+        let script = match first.strip_prefix('>') {
+            Some(_) => format!("exec \"$0\" {first}"),
+            None => format!("{first} && exec \"$0\""),
+        };
+        let mut shell = Command::new("/bin/sh");
+        shell.env_clear().args(["-c", &script]).arg(service.get_program()).current_dir(folder.path());
+        shell.envs(service.get_envs().filter_map(|(name, value)| Some((name, value?)))).stdin(Stdio::null());
+        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let process = Self {
+            program: Program::start(&mut shell),
+            public: address(public),
+            admin: address(admin),
+            _folder: folder,
+        };
+        eventually("the process answers", LOCAL, async || {
+            http::try_get(process.admin, "/readyz").await.is_some_and(|answer| answer.status == 200)
+        })
+        .await;
+        process
     }
 
     async fn run(settings: &[(&str, &str)]) -> Self {
