@@ -1,6 +1,7 @@
-//! Pages that repeat a file say what the file says.
+//! Pages that repeat a file say what the file says, and tests that pages name exist.
 
 use std::fs;
+use std::path::PathBuf;
 
 use crate::support::program::repository;
 
@@ -41,5 +42,48 @@ fn pages_show_the_examples_as_they_are() {
             .collect();
         files.sort_unstable();
         assert_eq!(shown, files, "every example is shown, once");
+    }
+}
+
+/// What stands between back-quotes in the last cells of a page's tables.
+fn proofs(page: &str) -> Vec<String> {
+    let rows = page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| ---"));
+    let last = rows.filter_map(|row| row.trim_end_matches([' ', '|']).rsplit(" | ").next());
+    last.flat_map(|cell| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>()).collect()
+}
+
+/// The files that a test of this name may stand in, and how its definition begins there.
+fn places(proof: &str) -> (Vec<PathBuf>, String) {
+    let root = repository();
+    let Some((module, name)) = proof.rsplit_once("::") else {
+        if proof.starts_with("test_") {
+            let files = fs::read_dir(root.join("tests/e2e")).expect("the tests");
+            return (files.map(|file| file.expect("an entry").path()).collect(), format!("def {proof}("));
+        }
+        return (vec![root.join(format!("fuzz/fuzz_targets/{proof}.rs"))], "fuzz_target!(".to_owned());
+    };
+    let files = match module.strip_suffix("::tests") {
+        Some(module) => {
+            let path = module.replace("::", "/");
+            ["{}.rs", "{}/mod.rs", "{}_tests.rs", "{}/tests.rs"]
+                .map(|form| root.join("src").join(form.replace("{}", &path)))
+                .to_vec()
+        }
+        None => vec![root.join(format!("tests/integration/{module}.rs"))],
+    };
+    (files, format!("fn {name}("))
+}
+
+#[test]
+fn every_test_that_a_page_names_exists() {
+    for page in ["docs/threat-model.md", "docs/faults.md"] {
+        let proofs = proofs(&fs::read_to_string(repository().join(page)).expect("the page"));
+        assert!(proofs.len() > 20, "{page}: {proofs:?}");
+        for proof in proofs {
+            let (files, definition) = places(&proof);
+            let stands =
+                |file: &PathBuf| fs::read_to_string(file).is_ok_and(|text| text.contains(&definition));
+            assert!(files.iter().any(stands), "{page} names {proof}, which is not there");
+        }
     }
 }
