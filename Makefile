@@ -105,6 +105,13 @@ e2e: tools-chart ## end-to-end tests on the cluster of KUBECONFIG, with the imag
 lossless: ## faults under 1,000 clients and 500 messages a second: what plain and resuming clients lose (some 8 minutes)
 	$(CARGO) test --locked --test integration -- --ignored --nocapture lossless::at_full_scale
 
+SOAK_MINUTES ?= 30
+SOAK_SEED ?= 1
+.PHONY: soak
+soak: export SOAK := $(SOAK_MINUTES):$(SOAK_SEED)
+soak: ## clients that stay and clients that come and go, under faults at random (SOAK_MINUTES=30, SOAK_SEED=1): nothing may be lost
+	$(CARGO) test --locked --release --test integration -- --ignored --nocapture soak::a_long_day
+
 .PHONY: smoke
 smoke: ## start the service as `make run` does, see it answer, and stop it
 	scripts/smoke.sh

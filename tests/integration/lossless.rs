@@ -16,11 +16,11 @@ use crate::support::{Bound, eventually};
 
 /// How many, how fast, how long.
 #[derive(Debug, Clone, Copy)]
-struct Scale {
-    users: u32,
-    messages_per_second: u32,
-    seconds: u64,
-    partition: Duration,
+pub(crate) struct Scale {
+    pub(crate) users: u32,
+    pub(crate) messages_per_second: u32,
+    pub(crate) seconds: u64,
+    pub(crate) partition: Duration,
 }
 
 const SMALL: Scale =
@@ -29,7 +29,7 @@ const FULL: Scale =
     Scale { users: 1_000, messages_per_second: 500, seconds: 30, partition: Duration::from_secs(10) };
 
 /// A run ends by itself; this is for one that does not.
-const RUN: Bound = Bound {
+pub(crate) const RUN: Bound = Bound {
     limit: Duration::from_secs(150),
     reason: "half a minute of publishing and one to settle, the rest for a busy machine",
 };
@@ -39,14 +39,14 @@ const REFUSALS: u64 = 20;
 
 /// Which kind of clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mode {
+pub(crate) enum Mode {
     Plain,
     V1,
 }
 
 /// What happens under them.
 #[derive(Debug, Clone, Copy)]
-enum Event {
+pub(crate) enum Event {
     /// The service is killed and started again.
     Kill,
     /// Redis is killed and started again, with its append-only file.
@@ -58,15 +58,15 @@ enum Event {
 }
 
 /// A service on a Redis behind a proxy that makes faults.
-struct World {
+pub(crate) struct World {
     redis: RedisServer,
     proxy: FaultProxy,
-    daemon: Option<Daemon>,
-    port: String,
+    pub(crate) daemon: Option<Daemon>,
+    pub(crate) port: String,
 }
 
 impl World {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         // Written before it is answered: what a publisher was told is there.
         let lines = vec!["appendonly yes", "appendfsync always"];
         let redis = RedisServer::start_with(Options { lines, ..Options::default() }).await;
@@ -83,7 +83,7 @@ impl World {
         self.daemon = Some(Daemon::start(&settings).await);
     }
 
-    async fn suffer(&mut self, event: Event, scale: Scale) {
+    pub(crate) async fn suffer(&mut self, event: Event, scale: Scale) {
         match event {
             Event::Kill => {
                 // Killed with SIGKILL when dropped.
@@ -110,7 +110,7 @@ impl World {
     }
 
     /// A crowd of clients, and a publisher that does not go through the service.
-    fn crowd(&self, mode: Mode, scale: Scale) -> Program {
+    pub(crate) fn crowd(&self, mode: Mode, scale: Scale) -> Program {
         let mut bench = Command::new(env!("CARGO_BIN_EXE_websocket-bench"));
         let (mode, via) = match mode {
             Mode::Plain => ("plain", "redis"),
@@ -141,7 +141,7 @@ impl World {
     }
 }
 
-fn line(program: &Program) -> Value {
+pub(crate) fn line(program: &Program) -> Value {
     program.out().last().and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default()
 }
 

@@ -49,6 +49,7 @@ mod rooms;
 mod rotation;
 mod shutdown;
 mod slow_consumer;
+mod soak;
 mod startup;
 mod support;
 mod talk;
