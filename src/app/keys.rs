@@ -6,10 +6,12 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::{self, ApiKey, Grant, KeyError, Minter, Token, Verifier};
+use crate::auth::{self, ApiKey, FetchObserver, Fetched, Grant, KeyError, Minter, Token, Verifier};
 use crate::config::{Config, Environment, PublishConfig, Secret};
+use crate::metrics::Metrics;
 use crate::protocol::UserId;
 use crate::server::Page;
+use crate::telemetry::events;
 
 /// How often key files are looked at. The kubelet itself takes up to a minute to bring a changed Secret.
 const REREAD_EVERY: Duration = Duration::from_secs(5);
@@ -33,7 +35,8 @@ impl Keys {
     pub(super) fn load(config: &Config) -> Result<Self, KeyError> {
         let auth = &config.auth;
         let development = config.environment == Environment::Development;
-        let missing = auth.keys.current.is_none() && auth.keys.directory.is_none();
+        let given = &auth.keys;
+        let missing = given.current.is_none() && given.directory.is_none() && given.published.is_empty();
         let (verifier, token) = if development && missing && auth.algorithm.is_symmetric() {
             let (verifier, minter) = Verifier::generated(auth)?;
             (verifier, demo_token(config, &minter))
@@ -58,14 +61,34 @@ impl Keys {
         Page::new(DEMO_USER, self.token.as_ref().map(Token::expose), self.made_up_api_key.as_deref())
     }
 
-    /// Starts looking at the key files.
-    pub(super) fn watch(&self, stop: &CancellationToken) -> Vec<JoinHandle<()>> {
-        let mut tasks =
-            vec![tokio::spawn(auth::watch(Arc::clone(&self.verifier), REREAD_EVERY, stop.clone()))];
+    /// Starts looking at the key files, and fetching what issuers publish.
+    pub(super) fn watch(&self, metrics: &Arc<Metrics>, stop: &CancellationToken) -> Vec<JoinHandle<()>> {
+        let mut tasks = Vec::new();
+        match self.verifier.key_sets() {
+            None => {
+                let verifier = Arc::clone(&self.verifier);
+                tasks.push(tokio::spawn(auth::watch(verifier, REREAD_EVERY, stop.clone())));
+            }
+            Some(sets) => {
+                let observer: Arc<dyn FetchObserver> = Arc::new(Fetches(Arc::clone(metrics)));
+                let keep = |set| auth::keep(Arc::clone(set), Arc::clone(&observer), stop.clone());
+                tasks.extend(sets.map(|set| tokio::spawn(keep(set))));
+            }
+        }
         if let Some(api_key) = &self.api_key {
             tasks.push(tokio::spawn(auth::watch(Arc::clone(api_key), REREAD_EVERY, stop.clone())));
         }
         tasks
+    }
+}
+
+/// Tells metrics and log of fetches.
+struct Fetches(Arc<Metrics>);
+
+impl FetchObserver for Fetches {
+    fn fetched(&self, Fetched { url, outcome, is_news }: &Fetched<'_>) {
+        let outcome = outcome.map_err(|error| error as &dyn std::fmt::Display);
+        events::keys_fetched(&self.0, url, outcome, *is_news);
     }
 }
 

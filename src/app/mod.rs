@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::KeyError;
+use crate::auth::{KeyError, Verifier};
 use crate::backplane::memory::MemoryBackplane;
 use crate::backplane::redis::{RedisBackplane, StartError};
 use crate::backplane::{Backplane, Registry, Status};
@@ -110,7 +110,7 @@ pub async fn build(config: Config, levels: Levels) -> Result<Bound, BuildError> 
     metrics.connections_limit.set(i64::try_from(config.limits.connections).unwrap_or(i64::MAX));
     let Messages { backplane, history, registry, restored } = messages(&config, &hub, &metrics, &pod, &stop)?;
     let (drain, started) = (Drain::default(), Arc::new(AtomicBool::new(false)));
-    let mut background = keys.watch(&stop);
+    let mut background = keys.watch(&metrics, &stop);
     let memory = MemoryShare::default();
     background.push(tokio::spawn({
         let (memory, metrics, stop) = (memory.clone(), Arc::clone(&metrics), stop.clone());
@@ -127,7 +127,7 @@ pub async fn build(config: Config, levels: Levels) -> Result<Bound, BuildError> 
     }
 
     let service = Arc::new(Service {
-        readiness: readiness(&started, &drain, &backplane),
+        readiness: readiness(&started, &drain, &keys.verifier, &backplane),
         admission: Admission::new(&config.limits, memory),
         verifier: keys.verifier,
         api_key: keys.api_key,
@@ -235,10 +235,19 @@ fn messages(
 
 /// Starting, draining, and a backplane that was never there make the pod unready. One that went away later does not:
 /// all pods share it, and all would go at once. A pod that has proof of being deaf while others hear goes alone.
-fn readiness(started: &Arc<AtomicBool>, drain: &Drain, backplane: &Arc<dyn Backplane>) -> Readiness {
+///
+/// So it is with token keys: without any nobody can be let in; an issuer that goes away later takes no pod with it.
+fn readiness(
+    started: &Arc<AtomicBool>,
+    drain: &Drain,
+    verifier: &Arc<Verifier>,
+    backplane: &Arc<dyn Backplane>,
+) -> Readiness {
     let (started, drain, backplane) = (Arc::clone(started), drain.clone(), Arc::clone(backplane));
+    let verifier = Arc::clone(verifier);
     Readiness::default()
         .with("starting", move || started.load(Ordering::Acquire))
         .with("draining", move || drain.phase() == Phase::Serving)
+        .with("token-keys", move || verifier.has_keys())
         .with("backplane", move || backplane.status() != Status::Connecting && !backplane.deaf_alone())
 }

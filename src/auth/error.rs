@@ -35,6 +35,9 @@ pub enum TokenError {
     /// There is no key for this token.
     #[error("Unknown key")]
     UnknownKey,
+    /// The keys of the token's issuer are not there now; the token may be good.
+    #[error("No keys at hand")]
+    NoKeys,
     /// The signature is not by the key it must be by.
     #[error("Wrong signature")]
     Signature,
@@ -68,11 +71,12 @@ pub enum TokenError {
 }
 
 impl TokenError {
-    /// The `result` label of `jwt_validation_total`: `expired` or `invalid`.
+    /// The `result` label of `jwt_validation_total`: `expired`, `unavailable` or `invalid`.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
             Self::Expired => "expired",
+            Self::NoKeys => "unavailable",
             _ => "invalid",
         }
     }
@@ -92,7 +96,10 @@ impl TokenError {
             }
             Self::Critical => "the token's header has crit, and no such extension is known here",
             Self::Algorithm => "the token's alg is not the configured JWT_ALGORITHM",
-            Self::UnknownKey => "no configured key has the token's kid, and there is no current key",
+            Self::UnknownKey => "no key has the token's kid, and there is no current key for it",
+            Self::NoKeys => {
+                "the issuer's keys cannot be fetched now, so nothing is known of the token: try again"
+            }
             Self::Signature => "the token is not signed by the key it should be signed by",
             Self::NoSubject => "the token has no sub (the user id)",
             Self::BadSubject => "the token's sub must be a string of 1 to 256 bytes",
@@ -103,18 +110,21 @@ impl TokenError {
             Self::Expired => "the token's exp has passed",
             Self::BadNotBefore => "the token's nbf must be a number of seconds since 1970",
             Self::NotActive => "the token's nbf has not come yet; check the clocks",
-            Self::Issuer => "the token's iss is not the configured JWT_ISSUER",
+            Self::Issuer => "the token's iss is not a configured one (JWT_ISSUER, JWT_JWKS_URL)",
             Self::Audience => "the token's aud does not hold the configured JWT_AUDIENCE",
         }
     }
 }
 
 impl From<TokenError> for ServiceError {
-    /// An `AUTHENTICATION_ERROR` of the operation `authenticate`, with the short message: it serves as a close reason
-    /// too. [`TokenError::detail`] is in its details.
+    /// An `AUTHENTICATION_ERROR` of the operation `authenticate`, or a `SERVICE_UNAVAILABLE` where the token may be good,
+    /// with the short message: it serves as a close reason too. [`TokenError::detail`] is in its details.
     fn from(error: TokenError) -> Self {
-        Self::new(ErrorCode::Authentication, "authenticate", error.to_string())
-            .with_detail("reason", error.detail())
+        let code = match error {
+            TokenError::NoKeys => ErrorCode::ServiceUnavailable,
+            _ => ErrorCode::Authentication,
+        };
+        Self::new(code, "authenticate", error.to_string()).with_detail("reason", error.detail())
     }
 }
 
@@ -153,7 +163,7 @@ mod tests {
     use crate::protocol::CorrelationId;
     use TokenError::*;
 
-    const ALL: [TokenError; 18] = [
+    const ALL: [TokenError; 19] = [
         Missing,
         Several,
         TooLong,
@@ -162,6 +172,7 @@ mod tests {
         Critical,
         Algorithm,
         UnknownKey,
+        NoKeys,
         Signature,
         NoSubject,
         BadSubject,
@@ -184,8 +195,16 @@ mod tests {
     }
 
     #[test]
-    fn only_expiry_has_a_label_of_its_own() {
-        assert_eq!(ALL.iter().filter(|error| error.label() == "expired").collect::<Vec<_>>(), [&Expired]);
-        assert!(ALL.iter().all(|error| ["expired", "invalid"].contains(&error.label())));
+    fn expiry_and_what_is_nobody_s_fault_have_labels_of_their_own() {
+        for error in ALL {
+            let label = match error {
+                Expired => "expired",
+                NoKeys => "unavailable",
+                _ => "invalid",
+            };
+            assert_eq!(error.label(), label);
+            let code = ServiceError::from(error).code;
+            assert_eq!(code == ErrorCode::ServiceUnavailable, error == NoKeys, "{error}");
+        }
     }
 }

@@ -26,6 +26,7 @@ fn rotating(folder: &Path) -> AuthConfig {
             current: Some(Secret::inline("current")),
             previous: Some(Secret::inline("previous")),
             directory: Some(folder.to_owned()),
+            ..KeyMaterial::default()
         },
         ..AuthConfig::default()
     }

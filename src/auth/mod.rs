@@ -2,6 +2,7 @@
 
 mod api_key;
 mod error;
+mod jwks;
 mod keys;
 mod mint;
 mod redact;
@@ -9,6 +10,7 @@ mod reload;
 #[cfg(test)]
 pub(crate) mod test_support;
 mod token;
+mod trusted;
 mod verify;
 
 use std::time::SystemTime;
@@ -17,6 +19,7 @@ use crate::protocol::UserId;
 
 pub use api_key::{ApiKey, ApiKeyError};
 pub use error::{KeyError, TokenError};
+pub use jwks::{FetchObserver, Fetched, KeySet, KeySetError, keep};
 pub use mint::{Grant, MintError, Minter};
 pub use redact::redact_query;
 pub use reload::{Reload, Reloaded, watch};

@@ -3,12 +3,14 @@
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
-use jsonwebtoken::EncodingKey;
 use jsonwebtoken::crypto::sign;
+use jsonwebtoken::jwk::Jwk;
+use jsonwebtoken::{DecodingKey, EncodingKey};
 use rcgen::{KeyPair, RsaKeySize, SignatureAlgorithm};
 use serde_json::{Value, json};
 
 use super::keys::{algorithm, install_provider};
+use super::{Grant, Minter};
 use crate::config::{AuthConfig, KeyMaterial, Secret, TokenAlgorithm};
 use crate::protocol::UserId;
 
@@ -73,6 +75,53 @@ pub(crate) fn pairs(algorithm: TokenAlgorithm) -> [Pair; 2] {
         EdDsa => [(); 2].map(|()| make(&rcgen::PKCS_ED25519)),
         _ => RSA.clone(),
     }
+}
+
+/// The public half as an entry of a key set.
+pub(crate) fn jwk(alg: TokenAlgorithm, pair: &Pair, kid: Option<&str>) -> Value {
+    install_provider();
+    let pem = pair.private.as_bytes();
+    let key = match alg {
+        _ if alg.is_symmetric() => Ok(EncodingKey::from_secret(pem)),
+        TokenAlgorithm::Es256 | TokenAlgorithm::Es384 => EncodingKey::from_ec_pem(pem),
+        TokenAlgorithm::EdDsa => return ed_jwk(pair, kid),
+        _ => EncodingKey::from_rsa_pem(pem),
+    };
+    let jwk = Jwk::from_encoding_key(&key.expect("a key"), algorithm(alg)).expect("a JWK");
+    named(serde_json::to_value(jwk).expect("JSON"), kid)
+}
+
+/// The library takes no private key with its public half beside it.
+fn ed_jwk(pair: &Pair, kid: Option<&str>) -> Value {
+    let key = DecodingKey::from_ed_pem(pair.public.as_bytes()).expect("a key");
+    let x = base64(key.try_get_as_bytes().expect("32 bytes"));
+    named(json!({ "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "x": x }), kid)
+}
+
+fn named(mut jwk: Value, kid: Option<&str>) -> Value {
+    jwk["use"] = json!("sig");
+    if let Some(kid) = kid {
+        jwk["kid"] = json!(kid);
+    }
+    jwk
+}
+
+/// A key set of these entries.
+pub(crate) fn set_of(keys: &[Value]) -> Vec<u8> {
+    json!({ "keys": keys }).to_string().into_bytes()
+}
+
+/// A token for alice, good for an hour from now, by the private half.
+pub(crate) fn signed(alg: TokenAlgorithm, pair: &Pair, kid: Option<&str>, issuer: Option<&str>) -> String {
+    let grant = Grant {
+        user: user("alice"),
+        lifetime: Duration::from_secs(3600),
+        issuer: issuer.map(str::to_owned),
+        audience: None,
+        key_id: kid.map(str::to_owned),
+    };
+    let minter = Minter::new(alg, &pair.private.clone().into()).expect("a private key");
+    minter.mint(&grant).expect("a token").expose().to_owned()
 }
 
 /// A token with exactly this header and these claims, signed by HMAC with the key.

@@ -1,14 +1,16 @@
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use jsonwebtoken::errors::{Error, ErrorKind};
-use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
+use jsonwebtoken::{Algorithm, decode_header};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::keys::{KeySource, algorithm, install_provider};
+use super::jwks::{KeySet, Newer};
+use super::keys::{algorithm, install_provider};
 use super::mint::Minter;
-use super::reload::{Live, Reload, Reloaded};
+use super::reload::{Reload, Reloaded};
+use super::trusted::Keys;
 use super::{Identity, KeyError, TokenError};
 use crate::config::{AuthConfig, Secret};
 use crate::protocol::UserId;
@@ -21,9 +23,8 @@ pub(super) const MAX_EXP: u64 = 253_402_300_799;
 /// Verifies tokens. One for the whole process, shared; its keys change under it by [`Reload`].
 pub struct Verifier {
     algorithm: Algorithm,
-    validation: Validation,
     leeway: Duration,
-    keys: Live<KeySource>,
+    keys: Keys,
 }
 
 /// The claims that count, of whatever type: what is wrong with them is said one by one.
@@ -67,31 +68,22 @@ impl Verifier {
 
     fn build(config: &AuthConfig, strict: bool) -> Result<Self, KeyError> {
         install_provider();
-        let algorithm = algorithm(config.algorithm);
-        let mut validation = Validation::new(algorithm);
-        validation.required_spec_claims.clear();
-        // Times are checked here: the library rounds fractions and reads the wall clock, so no edge could be tested.
-        validation.validate_exp = false;
-        validation.validate_nbf = false;
-        // Without this a token that names an audience is refused where none is configured.
-        validation.validate_aud = config.audience.is_some();
-        if let Some(issuer) = &config.issuer {
-            validation.set_issuer(&[issuer]);
-            validation.required_spec_claims.insert("iss".to_owned());
-        }
-        if let Some(audience) = &config.audience {
-            validation.set_audience(&[audience]);
-            validation.required_spec_claims.insert("aud".to_owned());
-        }
-        let keys =
-            Live::load(KeySource { algorithm: config.algorithm, material: config.keys.clone(), strict })?;
-        Ok(Self { algorithm, validation, leeway: config.leeway, keys })
+        let keys = Keys::load(config, strict)?;
+        Ok(Self { algorithm: algorithm(config.algorithm), leeway: config.leeway, keys })
     }
 
-    /// Verifies a token, as of now. Takes microseconds and never blocks.
+    #[cfg(test)]
+    pub(super) fn with_sets(config: &AuthConfig, sets: Vec<(Option<&str>, Arc<KeySet>)>) -> Self {
+        install_provider();
+        let keys = Keys::published(config, sets);
+        Self { algorithm: algorithm(config.algorithm), leeway: config.leeway, keys }
+    }
+
+    /// Verifies a token, as of now, with the keys at hand. Takes microseconds and never blocks.
     ///
-    /// A token whose `kid` is a key's name must be signed by that key. All others are tried with the current key, then
-    /// with the previous one.
+    /// A token whose `kid` is a configured key's name must be signed by that key. All others are tried with the current
+    /// key, then with the previous one. With key sets that issuers publish, a `kid` must be in the set of the token's
+    /// issuer, and a token without one is tried with all of the set's keys, ten at most.
     ///
     /// # Errors
     /// [`TokenError`] says what is wrong; the order of checks is length, form, algorithm, signature, issuer and audience,
@@ -100,7 +92,48 @@ impl Verifier {
         self.verify_at(token, SystemTime::now())
     }
 
-    pub(super) fn verify_at(&self, token: &str, now: SystemTime) -> Result<Identity, TokenError> {
+    /// As [`Verifier::verify`], and where the token's key may be newer than its issuer's set, waits for a fetch of that, some
+    /// seconds at most. Holds nothing meanwhile, and any number of tokens cause one fetch.
+    ///
+    /// # Errors
+    /// [`TokenError`], as above; [`TokenError::NoKeys`] says that the token may be good, and should be shown again.
+    pub async fn verify_fresh(&self, token: &str) -> Result<Identity, TokenError> {
+        let verified = self.verify(token);
+        let Err(refusal @ (TokenError::UnknownKey | TokenError::NoKeys)) = verified else { return verified };
+        let Some(set) = self.keys.set_for(token)? else { return verified };
+        let kid = decode_header(token).map_err(|_| TokenError::Malformed)?.kid;
+        let kid = kid.as_deref().filter(|_| refusal == TokenError::UnknownKey);
+        match set.newer(kid).await {
+            Newer::Fetched => {}
+            Newer::No => return Err(TokenError::UnknownKey),
+            Newer::NotNow => return Err(TokenError::NoKeys),
+        }
+        let verified = self.verify(token);
+        if let (Err(TokenError::UnknownKey), Some(kid)) = (&verified, kid) {
+            set.remember_unknown(kid);
+        }
+        verified
+    }
+
+    /// Whether tokens of some issuer can be verified, or could be once.
+    #[must_use]
+    pub fn has_keys(&self) -> bool {
+        self.key_sets().is_none_or(|mut sets| sets.any(|set| set.was_fetched()))
+    }
+
+    /// How long ago the oldest of the key sets was fetched ([`KeySet::age`]); `None` where there are none.
+    #[must_use]
+    pub fn keys_age(&self) -> Option<Duration> {
+        self.key_sets()?.map(|set| set.age()).max()
+    }
+
+    /// The sets that issuers publish, each of which wants a task ([`super::keep`]); `None` where keys are configured.
+    #[must_use]
+    pub fn key_sets(&self) -> Option<impl Iterator<Item = &Arc<KeySet>>> {
+        self.keys.sets()
+    }
+
+    pub(in crate::auth) fn verify_at(&self, token: &str, now: SystemTime) -> Result<Identity, TokenError> {
         if token.is_empty() {
             return Err(TokenError::Missing);
         }
@@ -115,21 +148,7 @@ impl Verifier {
         if header.crit.is_some() {
             return Err(TokenError::Critical);
         }
-        self.identity(&self.claims(token, header.kid.as_deref())?, now)
-    }
-
-    fn claims(&self, token: &str, kid: Option<&str>) -> Result<Claims, TokenError> {
-        let mut refusal = TokenError::UnknownKey;
-        for key in self.keys.get().candidates(kid) {
-            match decode::<Claims>(token, key, &self.validation) {
-                Ok(data) => return Ok(data.claims),
-                Err(error) => refusal = refused(&error),
-            }
-            if refusal != TokenError::Signature {
-                break;
-            }
-        }
-        Err(refusal)
+        self.identity(&self.keys.claims(token, header.kid.as_deref())?, now)
     }
 
     fn identity(&self, claims: &Claims, now: SystemTime) -> Result<Identity, TokenError> {
@@ -170,18 +189,6 @@ fn seconds(value: &Value) -> Option<u64> {
 
 fn time(seconds: u64) -> Option<SystemTime> {
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
-}
-
-fn refused(error: &Error) -> TokenError {
-    match error.kind() {
-        ErrorKind::InvalidSignature => TokenError::Signature,
-        ErrorKind::InvalidAlgorithm => TokenError::Algorithm,
-        ErrorKind::InvalidIssuer => TokenError::Issuer,
-        ErrorKind::InvalidAudience => TokenError::Audience,
-        ErrorKind::MissingRequiredClaim(name) if name == "iss" => TokenError::Issuer,
-        ErrorKind::MissingRequiredClaim(name) if name == "aud" => TokenError::Audience,
-        _ => TokenError::Malformed,
-    }
 }
 
 impl Reload for Verifier {

@@ -10,6 +10,7 @@ use jsonwebtoken::dangerous::insecure_decode;
 use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use tokio::runtime::Builder;
 
 use crate::auth::{Grant, KeyError, Minter, Token, TokenError, Verifier};
 use crate::config::{AuthConfig, Config, Environment, Secret};
@@ -119,6 +120,7 @@ fn check(
         Err(KeyError::Missing(_)) if config.auth.algorithm.is_symmetric() => bail!(NO_KEY),
         verifier => verifier?,
     };
+    fetch_keys(&verifier)?;
     let mut text = args.token.expose().to_owned();
     if text == "-" {
         text.clear();
@@ -145,6 +147,19 @@ fn check(
         Err(error) => writeln!(out, "not valid: {error} ({})", error.detail())?,
     }
     Ok(verdict.is_ok())
+}
+
+/// Fetches what issuers publish, as the service does at its start. A set that cannot be had matters only to its own tokens.
+fn fetch_keys(verifier: &Verifier) -> anyhow::Result<()> {
+    let Some(sets) = verifier.key_sets() else { return Ok(()) };
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    for set in sets {
+        if let Err(error) = runtime.block_on(set.fetch_once()) {
+            writeln!(std::io::stderr(), "the key set {} is missing: {error}", set.shown())?;
+        }
+    }
+    runtime.shutdown_background();
+    Ok(())
 }
 
 /// Control characters escaped, so that a token cannot write to the terminal as it likes.

@@ -4,7 +4,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 use super::values::Values;
-use super::{Secret, table};
+use super::{KeySetUrl, Secret, table};
 
 /// The signature algorithm, fixed by configuration and never taken from a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -44,6 +44,9 @@ pub struct KeyMaterial {
     /// A folder with one key a file, as a mounted Secret has it (`JWT_KEYS_DIR`). The file's name without its
     /// ending is the `kid`; names that begin with a dot are passed over.
     pub directory: Option<PathBuf>,
+    /// Key sets that issuers publish, instead of all of these (`JWT_JWKS_URL`): one for all tokens, or each for the
+    /// tokens of its issuer.
+    pub published: Vec<KeySetUrl>,
 }
 
 /// How tokens are verified.
@@ -87,7 +90,12 @@ impl AuthConfig {
             if algorithm.is_symmetric() { (secret, previous_secret) } else { (public, previous_public) };
         Self {
             algorithm,
-            keys: KeyMaterial { current, previous, directory: values.folder(&table::JWT_KEYS_DIR) },
+            keys: KeyMaterial {
+                current,
+                previous,
+                directory: values.folder(&table::JWT_KEYS_DIR),
+                published: values.key_sets(&table::JWT_JWKS_URL).unwrap_or_default(),
+            },
             issuer: values.text(&table::JWT_ISSUER),
             audience: values.text(&table::JWT_AUDIENCE),
             leeway: values.seconds(&table::JWT_LEEWAY_SECONDS).unwrap_or(default.leeway),

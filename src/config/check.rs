@@ -5,7 +5,7 @@ use secrecy::ExposeSecret;
 use super::fault::Problem;
 use super::setting::Setting;
 use super::values::Values;
-use super::{Config, Environment, Secret, keys, table};
+use super::{Config, Environment, Secret, jwks, keys, table};
 
 /// Shortest `API_KEY` in production, in bytes.
 const MIN_API_KEY_BYTES: usize = 16;
@@ -16,6 +16,7 @@ pub(super) fn check(config: &Config, values: &mut Values) {
     sizes(config, values);
     channels(config, values);
     token_keys(config, values);
+    jwks::check(config, values);
     api_key(config, values);
 }
 
@@ -80,10 +81,15 @@ fn token_keys(config: &Config, values: &mut Values) {
     let [current, previous] = own;
     let material = &config.auth.keys;
     let made_up = algorithm.is_symmetric() && config.environment == Environment::Development;
-    let missing = material.current.is_none() && material.directory.is_none();
-    if missing && !made_up && values.sound(&[current, &table::JWT_KEYS_DIR]) {
+    let missing = material.current.is_none() && material.directory.is_none() && material.published.is_empty();
+    if missing && !made_up && values.sound(&[current, &table::JWT_KEYS_DIR, &table::JWT_JWKS_URL]) {
         let problem = format!("tokens signed with {} cannot be verified without it", keys::name(algorithm));
-        values.fault(current, Problem::new(problem, "give the key, its file (…_FILE) or JWT_KEYS_DIR"));
+        let remedy = if algorithm.is_symmetric() {
+            "give the key, its file (…_FILE) or JWT_KEYS_DIR"
+        } else {
+            "give the key, its file (…_FILE), JWT_KEYS_DIR or JWT_JWKS_URL"
+        };
+        values.fault(current, Problem::new(problem, remedy));
     }
     // A key of the other family beside a missing one shows that the algorithm was forgotten.
     let stray = others.into_iter().find(|other| values.source(other).is_some());
@@ -131,7 +137,7 @@ fn api_key(config: &Config, values: &mut Values) {
     values.fault(&table::API_KEY, Problem::new(problem, "make a random one: openssl rand -hex 32"));
 }
 
-fn given_by(setting: &Setting, values: &Values) -> String {
+pub(super) fn given_by(setting: &Setting, values: &Values) -> String {
     let source = values.source(setting).map(|source| source.to_string());
     format!("{} ({})", setting.name, source.as_deref().unwrap_or("not set"))
 }

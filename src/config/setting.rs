@@ -52,6 +52,8 @@ pub enum Kind {
     Origins,
     /// A list of IP addresses and networks.
     Networks,
+    /// A list of key sets, each a URL or an issuer and its URL.
+    KeySets,
     /// A folder that can be read.
     Folder,
     /// A secret, given in place or by a file.
@@ -181,6 +183,11 @@ impl Setting {
                               (JSON; YAML in the file); `[]` is none"
                 .to_owned(),
             Kind::Networks => "IP addresses and networks (`10.0.0.0/8`) separated by commas".to_owned(),
+            Kind::KeySets => {
+                "a URL (`https://…`), or `<issuer>=https://…` for one issuer's tokens, several separated by \
+                              commas"
+                    .to_owned()
+            }
             Kind::Folder => "path of a folder".to_owned(),
             Kind::Secret => "secret; or the path of its file in the `_FILE` form".to_owned(),
         }

@@ -79,7 +79,12 @@ settings! {
     JWT_KEYS_DIR: Tokens, Kind::Folder, Unset("/etc/websocket-service/keys"),
         "A folder with one key a file, reread when it changes; the file's name without its ending is the `kid`. \
          May take the place of the keys above.";
-    JWT_ISSUER: Tokens, Kind::Text(1024), Unset("https://login.example.com"), "`iss` must be this.";
+    JWT_JWKS_URL: Tokens, Kind::KeySets, Unset("https://login.example.com/.well-known/jwks.json"),
+        "Where the issuer publishes its public keys, instead of the keys above; fetched at start, ahead of their age and for \
+         a new `kid`. Several issuers: `<issuer>=<URL>` each, and a token's `iss` says which set it is verified with. Only \
+         `https` in production.";
+    JWT_ISSUER: Tokens, Kind::Text(1024), Unset("https://login.example.com"),
+        "`iss` must be this. Not where `JWT_JWKS_URL` names issuers.";
     JWT_AUDIENCE: Tokens, Kind::Text(1024), Unset("notifications"),
         "`aud` must hold this; unset, a token's `aud` is not looked at.";
     JWT_LEEWAY_SECONDS: Tokens, Kind::Seconds(0, 5 * MINUTE), Default("5"),

@@ -92,6 +92,18 @@ label! {
         Expired = "expired",
         /// Missing or wrong in any other way.
         Invalid = "invalid",
+        /// Not known: its issuer's keys cannot be fetched.
+        Unavailable = "unavailable",
+    }
+}
+
+label! {
+    /// What became of a fetch of an issuer's key set.
+    KeyFetch as "result" {
+        /// It has keys, now in force.
+        Ok = "ok",
+        /// Not answered, or not with a set of keys for the algorithm; those from before stay in force.
+        Failed = "failed",
     }
 }
 

@@ -15,7 +15,9 @@ use prometheus::{Histogram, IntCounter, IntGauge};
 use declare::Declare;
 pub use declare::{Description, Family, Known, Label};
 pub use gauge::{GaugeMetrics, GaugeOwner};
-pub use labels::{ClosedWith, ConnectionStatus, FailedMessage, Publishing, Report, Resume, TokenResult};
+pub use labels::{
+    ClosedWith, ConnectionStatus, FailedMessage, KeyFetch, Publishing, Report, Resume, TokenResult,
+};
 
 /// Content type of what `encode` gives.
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
@@ -52,6 +54,8 @@ pub struct Metrics {
     pub outbox_bytes: IntGauge,
     pub publications: Family<Publishing>,
     pub jwt_validation: Family<TokenResult>,
+    pub jwks_fetches: Family<KeyFetch>,
+    pub jwks_age: Known,
     pub subscription_duration: Histogram,
     pub subscriptions: IntGauge,
     pub subscriptions_pending: IntGauge,
@@ -110,6 +114,8 @@ impl Metrics {
             outbox_bytes: d.gauge("websocket_outbox_bytes", "Payload bytes that wait in the outboxes of this pod's connections."),
             publications: d.family("websocket_publications_total", "Messages given to this pod's publish API; a call that is refused as a whole counts as one."),
             jwt_validation: d.family("jwt_validation_total", "Tokens looked at."),
+            jwks_fetches: d.family("jwks_fetches_total", "Fetches of key sets that issuers publish (`JWT_JWKS_URL`), of all issuers."),
+            jwks_age: d.known("jwks_age_seconds", &[], "Seconds since a key set was last fetched, or since the start where it never was; of several, the oldest one's. No series without `JWT_JWKS_URL`."),
             subscription_duration: d.histogram("redis_subscription_duration_seconds", LATENCY, "From SUBSCRIBE to its confirmation."),
             subscriptions: d.gauge("redis_subscriptions", "Users whose channels are subscribed and confirmed, the pod's canary included."),
             subscriptions_pending: d.gauge("redis_subscriptions_pending", "Users who wait for the confirmation of their channels' SUBSCRIBE."),

@@ -34,6 +34,7 @@ pub(super) async fn metrics(State(service): State<Arc<Service>>) -> impl IntoRes
     let Subscriptions { confirmed, pending } = service.backplane.subscriptions();
     metrics.subscriptions.set(gauge(confirmed));
     metrics.subscriptions_pending.set(gauge(pending));
+    metrics.jwks_age.set(service.verifier.keys_age().map(|age| age.as_secs()));
     metrics.canary_age.set(service.backplane.canary_age().map(|age| age.as_secs()));
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], metrics.encode())
 }

@@ -56,7 +56,10 @@ pub(super) async fn connect(
     let presented = auth::from_request(request.uri().query(), request.headers());
     let verified = {
         let span = trace::child("websocket.validate_token", Side::Internal);
-        let verified = presented.token.and_then(|token| service.verifier.verify(token.expose()));
+        let verified = match presented.token {
+            Ok(token) => service.verifier.verify_fresh(token.expose()).await,
+            Err(error) => Err(error),
+        };
         if let Err(error) = &verified {
             span.failed(&error.to_string());
         }
@@ -75,8 +78,11 @@ pub(super) async fn connect(
             admit(&service, identity, Visit { address, client, correlation_id, place, talk, span }).await
         }
         Err(error) => {
-            service.admission.refused_token(address);
-            Err(Refused::Tell(error.into(), place))
+            // One that nobody could look at says nothing of who shows it.
+            if error != TokenError::NoKeys {
+                service.admission.refused_token(address);
+            }
+            Err(Refused::Tell(untaken(error), place))
         }
     };
     match admitted {
@@ -273,10 +279,17 @@ fn tell(
     });
 }
 
+/// How a token's refusal is told. One that could not be looked at is to be shown again, and not by all at once.
+fn untaken(error: TokenError) -> ServiceError {
+    let refusal = ServiceError::from(error);
+    if error == TokenError::NoKeys { refusal.with_retry_after(retry_after(1, 10)) } else { refusal }
+}
+
 pub(super) fn token_result(verified: &Result<Identity, TokenError>) -> TokenResult {
     match verified {
         Ok(_) => TokenResult::Success,
         Err(TokenError::Expired) => TokenResult::Expired,
+        Err(TokenError::NoKeys) => TokenResult::Unavailable,
         Err(_) => TokenResult::Invalid,
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, HeaderName};
+use futures_util::future::BoxFuture;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 
@@ -82,6 +83,7 @@ pub(super) async fn begin(
 }
 
 /// Looks at fresh tokens for one user.
+#[derive(Clone)]
 struct Tokens {
     user: UserId,
     verifier: Arc<Verifier>,
@@ -90,8 +92,15 @@ struct Tokens {
 }
 
 impl Renewals for Tokens {
-    fn renew(&self, token: &SecretString) -> Result<Instant, NotRenewed> {
-        let verified = self.verifier.verify(token.expose_secret());
+    fn renew(&self, token: SecretString) -> BoxFuture<'static, Result<Instant, NotRenewed>> {
+        let tokens = self.clone();
+        Box::pin(async move { tokens.renewed(&token).await })
+    }
+}
+
+impl Tokens {
+    async fn renewed(&self, token: &SecretString) -> Result<Instant, NotRenewed> {
+        let verified = self.verifier.verify_fresh(token.expose_secret()).await;
         self.metrics.jwt_validation.of(token_result(&verified)).inc();
         let identity = verified.map_err(|error| NotRenewed::Refused(error.into()))?;
         if identity.user != self.user {

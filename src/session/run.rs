@@ -8,7 +8,7 @@ use super::closing;
 use super::machine::{Action, Machine};
 use super::outbox::{Outbox, Waiting, Wanted};
 use super::transport::{Incoming, Transport, TransportError};
-use super::v1::V1;
+use super::v1::{NotRenewed, V1};
 use super::write::write_batch;
 use crate::config::SessionConfig;
 use crate::metrics::{ClosedWith, Metrics};
@@ -47,6 +47,8 @@ enum Event {
     Queued(Waiting),
     /// What was read from history, or the hello, is to be written.
     Backlog,
+    /// A fresh token was looked at.
+    Renewed(Result<Instant, NotRenewed>),
     Deadline,
 }
 
@@ -78,10 +80,11 @@ pub async fn run<T: Transport>(
                 machine.on_queued(config, waiting.messages, waiting.closing, Instant::now())
             }
             Event::Backlog => Action::Write,
+            Event::Renewed(renewed) => V1::renewed(renewed, around.correlation_id, &mut machine),
             Event::Deadline => machine.on_deadline(config, Instant::now()),
         };
         let action = match (action, v1.as_deref_mut()) {
-            (Action::Read(text), Some(v1)) => v1.hears(&text, around.correlation_id, &mut machine),
+            (Action::Read(text), Some(v1)) => v1.hears(&text, around.correlation_id),
             (action, _) => action,
         };
         let done = match action {
@@ -161,12 +164,17 @@ impl Wait {
     fn poll<T: Transport>(
         &mut self,
         transport: &mut T,
-        v1: Option<&mut V1>,
+        mut v1: Option<&mut V1>,
         around: Surroundings<'_>,
         timer: Pin<&mut Sleep>,
         cx: &mut Context<'_>,
     ) -> Poll<Event> {
         let outbox = around.outbox;
+        if let Some(v1) = &mut v1
+            && let Poll::Ready(renewed) = v1.poll_renewal(cx)
+        {
+            return Poll::Ready(Event::Renewed(renewed));
+        }
         let backlog = v1.is_some_and(|v1| v1.poll_backlog(outbox, around.metrics, cx));
         if self.flushing
             && let Err(error) = self.flush(transport, cx)

@@ -1,8 +1,9 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-use std::task::Context;
+use std::task::{Context, Poll, ready};
 
+use futures_util::future::BoxFuture;
 use secrecy::SecretString;
 use tokio::time::Instant;
 
@@ -21,13 +22,17 @@ pub struct V1 {
     /// Where history is on.
     pub(super) catch_up: Option<CatchUp>,
     renewals: Box<dyn Renewals>,
+    /// The fresh token that is looked at. A fresher one takes its place.
+    renewal: Option<BoxFuture<'static, Result<Instant, NotRenewed>>>,
 }
 
 /// Who looks at a fresh token: the verifier, seen from here.
 pub trait Renewals: Send + Sync {
     /// When the connection ends by this token; the error that its client is told; or the close where it is another
     /// user's.
-    fn renew(&self, token: &SecretString) -> Result<Instant, NotRenewed>;
+    ///
+    /// Mostly ready at once; some seconds where the token's key has to be fetched.
+    fn renew(&self, token: SecretString) -> BoxFuture<'static, Result<Instant, NotRenewed>>;
 }
 
 /// Why a fresh token does not extend a connection.
@@ -52,7 +57,7 @@ impl V1 {
             backlog.extend(first);
             catch_up
         });
-        Self { backlog, catch_up, renewals }
+        Self { backlog, catch_up, renewals, renewal: None }
     }
 
     /// The connection is open.
@@ -87,25 +92,43 @@ impl V1 {
     }
 
     /// Does what a text of the client's says.
-    pub(super) fn hears(
-        &self,
-        text: &Payload,
-        correlation_id: CorrelationId,
-        machine: &mut Machine,
-    ) -> Action {
-        let refused = |code, message: &str| Action::Reply(frame::error(code, message, correlation_id));
+    pub(super) fn hears(&mut self, text: &Payload, correlation_id: CorrelationId) -> Action {
         match ClientFrame::read(text) {
             Ok(ClientFrame::Unknown) => Action::Nothing,
             Ok(ClientFrame::Ping(data)) => Action::Reply(frame::pong(data.as_deref())),
-            Ok(ClientFrame::Auth(token)) => match self.renewals.renew(&token) {
-                Ok(until) => {
-                    machine.renewed(until);
-                    Action::Nothing
-                }
-                Err(NotRenewed::Refused(error)) => refused(error.code, &error.message),
-                Err(NotRenewed::Stranger(error)) => Action::Close(error.to_close()),
-            },
-            Err(error) => refused(ErrorCode::InvalidRequest, &error.to_string()),
+            Ok(ClientFrame::Auth(token)) => {
+                self.renewal = Some(self.renewals.renew(token));
+                Action::Nothing
+            }
+            Err(error) => {
+                Action::Reply(frame::error(ErrorCode::InvalidRequest, &error.to_string(), correlation_id))
+            }
+        }
+    }
+
+    /// Goes on looking at a fresh token.
+    pub(super) fn poll_renewal(&mut self, cx: &mut Context<'_>) -> Poll<Result<Instant, NotRenewed>> {
+        let Some(renewal) = &mut self.renewal else { return Poll::Pending };
+        let renewed = ready!(renewal.as_mut().poll(cx));
+        self.renewal = None;
+        Poll::Ready(renewed)
+    }
+
+    /// A fresh token was looked at.
+    pub(super) fn renewed(
+        renewed: Result<Instant, NotRenewed>,
+        correlation_id: CorrelationId,
+        machine: &mut Machine,
+    ) -> Action {
+        match renewed {
+            Ok(until) => {
+                machine.renewed(until);
+                Action::Nothing
+            }
+            Err(NotRenewed::Refused(error)) => {
+                Action::Reply(frame::error(error.code, &error.message, correlation_id))
+            }
+            Err(NotRenewed::Stranger(error)) => Action::Close(error.to_close()),
         }
     }
 

@@ -92,15 +92,25 @@ impl History for Written {
 struct AsItSays;
 
 impl Renewals for AsItSays {
-    fn renew(&self, token: &SecretString) -> Result<Instant, NotRenewed> {
+    fn renew(&self, token: SecretString) -> BoxFuture<'static, Result<Instant, NotRenewed>> {
         let error = |message| ServiceError::new(ErrorCode::Authentication, "renew", message);
-        match token.expose_secret().split_once(' ') {
-            Some(("until", seconds)) => {
-                Ok(Instant::now() + Duration::from_secs(seconds.parse().expect("a number")))
+        let seconds = |text: &str| Duration::from_secs(text.parse().expect("a number"));
+        let words: Vec<_> = token.expose_secret().split(' ').map(str::to_owned).collect();
+        Box::pin(async move {
+            match &words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+                ["until", end] => Ok(Instant::now() + seconds(end)),
+                ["after", wait, "until", end] => {
+                    tokio::time::sleep(seconds(wait)).await;
+                    Ok(Instant::now() + seconds(end))
+                }
+                ["after", wait] => {
+                    tokio::time::sleep(seconds(wait)).await;
+                    Err(NotRenewed::Refused(error("No token")))
+                }
+                [_] => Err(NotRenewed::Refused(error("No token"))),
+                _ => Err(NotRenewed::Stranger(error("Another user's"))),
             }
-            Some(_) => Err(NotRenewed::Stranger(error("Another user's"))),
-            None => Err(NotRenewed::Refused(error("No token"))),
-        }
+        })
     }
 }
 
@@ -371,4 +381,25 @@ async fn a_fresh_token_moves_the_end_either_way() {
     };
     assert!((7_200..7_220).contains(&renew(7_200).await), "later than the first token's end");
     assert!((100..120).contains(&renew(100).await), "sooner");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_takes_long_to_look_at_holds_nothing_up_and_gives_way_to_a_fresher_one() {
+    let session = start(&Written::new(&[1]), None).await;
+    let auth = |token: &str| session.says(&format!(r#"{{"type":"auth","token":"{token}"}}"#));
+    let opened = Instant::now();
+    auth("after 5");
+    session.says(r#"{"type":"ping","data":1}"#);
+    assert_eq!(session.told(2).await[1], r#"{"type":"pong","data":1}"#);
+    assert!(opened.elapsed() < Duration::from_secs(5), "answered while the token is looked at");
+    assert_eq!(session.told(3).await[2], "error AUTHENTICATION_ERROR");
+    assert!(opened.elapsed() >= Duration::from_secs(5));
+
+    // The first would end the connection in 6 s, and is not what counts.
+    auth("after 5 until 1");
+    auth("until 30");
+    let ended = session.task.await.expect("ends");
+    assert_eq!(ended.close.map(|close| close.message), Some("Token has expired".into()));
+    // The peer does not answer the close, and is waited for.
+    assert!((35..=40).contains(&opened.elapsed().as_secs()), "{:?}", opened.elapsed());
 }

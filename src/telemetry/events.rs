@@ -1,5 +1,6 @@
 //! One function an event: its log line, and with it its counters, so that the two never disagree.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use tracing::{Level, debug, info, warn};
@@ -7,7 +8,7 @@ use tracing::{Level, debug, info, warn};
 use crate::backplane::{Canary, Status};
 use crate::config::DrainConfig;
 use crate::hub::Registration;
-use crate::metrics::{ConnectionStatus, FailedMessage, Metrics};
+use crate::metrics::{ConnectionStatus, FailedMessage, KeyFetch, Metrics};
 use crate::protocol::{CloseCode, CorrelationId, PayloadError, SERVICE, ServiceError, TraceIds};
 use crate::session::Ended;
 use crate::trace::{self, Connected};
@@ -136,6 +137,18 @@ pub fn canary(metrics: &Metrics, canary: Canary) {
             }
         }
         Canary::Unknown => {}
+    }
+}
+
+/// An issuer's key set was fetched and has so many keys, or it could not be had. A line for news only.
+pub fn keys_fetched(metrics: &Metrics, url: &str, outcome: Result<usize, &dyn Display>, is_news: bool) {
+    metrics.jwks_fetches.of(if outcome.is_ok() { KeyFetch::Ok } else { KeyFetch::Failed }).inc();
+    match outcome {
+        Ok(keys) if is_news => info!(url, keys, "token keys fetched"),
+        Err(error) if is_news => {
+            warn!(url, %error, "token keys cannot be fetched; those from before stay in force, up to a day");
+        }
+        _ => {}
     }
 }
 

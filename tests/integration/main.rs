@@ -26,6 +26,7 @@ mod faults;
 mod gauge;
 mod gauge_outage;
 mod image;
+mod jwks;
 mod log_lines;
 mod lossless;
 mod message_models;

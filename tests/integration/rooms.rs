@@ -22,7 +22,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("metrics", &["protocol"]),
     ("trace", &["config", "protocol"]),
     // The parts, none of which knows how another does its work.
-    ("auth", &["config", "protocol"]),
+    ("auth", &["backoff", "config", "protocol", "told"]),
     ("history", &["config", "protocol"]),
     ("session", &["backoff", "config", "history", "metrics", "protocol", "rate_limit", "trace"]),
     ("hub", &["config", "metrics", "protocol", "session"]),
@@ -158,10 +158,10 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("opentelemetry_otlp", &["trace/export.rs"]),
     ("tikv_jemalloc_ctl", &["metrics/allocator.rs"]),
     ("clap", &["adapter/settings", "bench/", "cli/", "gauge/flags.rs", "gauge/doc.rs"]),
-    // The service itself needs no Kubernetes, and TLS only towards Redis.
+    // The service itself needs no Kubernetes, and TLS only towards Redis and issuers.
     ("kube", &["adapter/"]),
     ("k8s_openapi", &["adapter/"]),
-    ("rustls", &["adapter/", "backplane/redis/dial.rs", "bin/", "trace/export.rs"]),
+    ("rustls", &["adapter/", "auth/jwks/download.rs", "backplane/redis/dial.rs", "bin/", "trace/export.rs"]),
     ("tokio_rustls", &["adapter/serve.rs", "backplane/redis/dial.rs"]),
     ("x509_parser", &["adapter/caller.rs"]),
     // The URL's form is checked with the crate that will read it.

@@ -114,7 +114,8 @@ pub(crate) fn command(settings: &[(&str, &str)], arguments: &[&str]) -> Command 
         command.env("LLVM_PROFILE_FILE", file);
     }
     for (name, value) in settings {
-        let ours = if name.starts_with("OTEL_") { "" } else { "WEBSOCKET_SERVICE_" };
+        let ours =
+            if name.starts_with("OTEL_") || name.starts_with("SSL_") { "" } else { "WEBSOCKET_SERVICE_" };
         command.env(format!("{ours}{name}"), value);
     }
     command

@@ -5,6 +5,7 @@ pub(crate) mod client;
 pub(crate) mod collector;
 pub(crate) mod daemon;
 pub(crate) mod http;
+pub(crate) mod issuer;
 pub(crate) mod kube_api;
 pub(crate) mod logs;
 pub(crate) mod mounted;
