@@ -91,12 +91,70 @@ fn headers_that_ask_for_more_are_refused() {
             .map(|identity| identity.user)
     };
     assert_eq!(with(r#"{"alg":"HS256","crit":["b64"],"b64":false}"#), Err(TokenError::Critical));
+    assert_eq!(with(r#"{"alg":"HS256","crit":["exp"]}"#), Err(TokenError::Critical));
+    // Not allowed to be empty (RFC 7515 §4.1.11), so not taken for none.
+    assert_eq!(with(r#"{"alg":"HS256","crit":[]}"#), Err(TokenError::Critical));
+    assert_eq!(with(r#"{"alg":"HS256","crit":"b64"}"#), Err(TokenError::Malformed));
     assert_eq!(with(r#"{"alg":"HS256","alg":"none"}"#), Err(TokenError::Malformed));
-    assert_eq!(with(r#"{"alg":"HS256","kid":5}"#), Err(TokenError::Malformed));
+    assert_eq!(with(r#"{"alg":"HS256","\u0061lg":"HS256"}"#), Err(TokenError::Malformed));
+    for kid in ["5", "[]", "{}", "true", r#"["a"]"#] {
+        assert_eq!(with(&format!(r#"{{"alg":"HS256","kid":{kid}}}"#)), Err(TokenError::Malformed), "{kid}");
+    }
+    // Without crit it means nothing (RFC 7797 §6): the claims are read as they always are.
+    assert_eq!(with(r#"{"alg":"HS256","b64":false}"#), Ok(user("alice")));
     assert_eq!(with(r#"{"typ":"JWT"}"#), Err(TokenError::Malformed));
     // A key that comes with the token is not looked at.
     let jwk = r#"{"alg":"HS256","jwk":{"kty":"oct","k":"AAAA"},"jku":"https://evil.example","x":1}"#;
     assert_eq!(with(jwk), Ok(user("alice")));
+}
+
+#[test]
+fn claims_that_are_not_encoded_are_no_claims() {
+    let header = base64(br#"{"alg":"HS256","b64":false,"crit":["b64"]}"#);
+    for claims in [good_claims().to_string(), "$.02".to_owned(), String::new()] {
+        let error = verify(&format!("{header}.{claims}.AAAA")).expect_err("refused");
+        assert!([TokenError::Critical, TokenError::Malformed].contains(&error), "{claims}");
+    }
+}
+
+#[test]
+fn a_claim_that_counts_may_be_said_once_and_what_is_deep_does_no_harm() {
+    let config = AuthConfig { issuer: Some("a".to_owned()), audience: Some("b".to_owned()), ..hs_config() };
+    let verifier = verifier(&config);
+    let with = |header: &str, more: &str| {
+        let claims = format!(r#"{{"sub":"a","exp":{},"iss":"a","aud":"b"{more}}}"#, NOW + 60);
+        let token = raw_hs(TokenAlgorithm::Hs256, header, &claims, SECRET);
+        assert!(token.len() <= MAX_TOKEN_BYTES);
+        verifier.verify_at(&token, now()).map(|_| ())
+    };
+    const PLAIN: &str = r#"{"alg":"HS256"}"#;
+    assert_eq!(with(PLAIN, ""), Ok(()));
+    for more in [
+        r#","sub":"root""#,
+        r#","s\u0075b":"root""#,
+        r#","exp":1"#,
+        r#","iss":"a""#,
+        r#","aud":"b""#,
+        r#"} {"#,
+    ] {
+        assert_eq!(with(PLAIN, more), Err(TokenError::Malformed), "{more}");
+    }
+    let deep = |levels: usize| format!("{}1{}", "[".repeat(levels), "]".repeat(levels));
+    assert_eq!(with(PLAIN, &format!(r#","more":{}"#, deep(2_500))), Ok(()));
+    for claim in ["sub", "nbf"] {
+        let token =
+            raw_hs(TokenAlgorithm::Hs256, PLAIN, &format!(r#"{{"{claim}":{}}}"#, deep(2_500)), SECRET);
+        assert_eq!(verifier.verify_at(&token, now()), Err(TokenError::Malformed));
+    }
+    let header = format!(r#"{{"alg":"HS256","more":{}}}"#, deep(2_500));
+    assert_eq!(with(&header, ""), Err(TokenError::Malformed));
+}
+
+#[test]
+fn when_a_token_was_made_does_not_count() {
+    for iat in [json!(NOW + 10_000), json!(0), json!(-1), json!("soon"), json!(null)] {
+        assert_eq!(claims_error(&json!({ "sub": "a", "exp": NOW + 60, "iat": iat })), None, "{iat}");
+    }
 }
 
 #[test]
