@@ -1,6 +1,7 @@
 //! What a client sends behind its upgrade: any bytes, to a whole session, plain or in v1 mode; and any text as a frame.
 #![no_main]
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
@@ -20,9 +21,9 @@ use websocket_service::session::{Machine, NotRenewed, Outbox, Renewals, Surround
 struct Nobody;
 
 impl Renewals for Nobody {
-    fn renew(&self, _: &SecretString) -> Result<Instant, NotRenewed> {
+    fn renew(&self, _: SecretString) -> Pin<Box<dyn Future<Output = Result<Instant, NotRenewed>> + Send>> {
         let error = ServiceError::new(ErrorCode::Authentication, "renew", "Token is invalid");
-        Err(NotRenewed::Refused(error))
+        Box::pin(async { Err(NotRenewed::Refused(error)) })
     }
 }
 
