@@ -61,7 +61,7 @@ pub const CLOSE_CODES: [CloseRow; 15] = [
     row(CloseCode::TooLarge, 1009, "a message larger than MAX_MESSAGE_BYTES", BUG),
     row(CloseCode::Internal, 1011, "internal error", AGAIN),
     row(CloseCode::Restart, 1012, "drain, rebalance, shutdown", AGAIN),
-    row(CloseCode::TryAgainLater, 1013, "overloaded after the upgrade", AGAIN),
+    row(CloseCode::TryAgainLater, 1013, "overloaded after the upgrade, or the keys that tokens are checked with cannot be fetched", AGAIN),
     row(CloseCode::ConnectionLimit, 4000, "the user's connection limit", "do not reconnect by itself: another tab or device of the user has the place"),
     row(CloseCode::HeartbeatTimeout, 4001, "no sign of life within the connection timeout", AGAIN),
     row(CloseCode::SlowConsumer, 4002, "slow consumer: its outgoing buffer is full (policy close)", AGAIN),

@@ -73,7 +73,7 @@ pub const ERROR_CODES: [ErrorRow; 15] = [
     row(ErrorCode::Timeout, "TIMEOUT", StatusCode::GATEWAY_TIMEOUT, CloseCode::HeartbeatTimeout, Level::INFO,
         "no sign of life within the bound"),
     row(ErrorCode::ServiceUnavailable, "SERVICE_UNAVAILABLE", StatusCode::SERVICE_UNAVAILABLE, CloseCode::TryAgainLater, Level::WARN,
-        "full, draining, starting, or the backplane does not answer: try again, after Retry-After where given"),
+        "full, draining, starting, or the backplane or the issuer of tokens does not answer: try again, after Retry-After where given"),
     row(ErrorCode::ExternalService, "EXTERNAL_SERVICE_ERROR", StatusCode::SERVICE_UNAVAILABLE, CloseCode::TryAgainLater, Level::WARN,
         "Redis refused or failed; nothing was published"),
     row(ErrorCode::Configuration, "CONFIGURATION_ERROR", StatusCode::INTERNAL_SERVER_ERROR, CloseCode::Internal, Level::ERROR,

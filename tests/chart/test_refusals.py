@@ -24,6 +24,8 @@ CANNOT_WORK = {
     "public key for HS": ({"jwt": {"publicKey": "PEM"}}, ["jwt.publicKey", "HS256", "settings.jwt_algorithm"]),
     "shared key for ES": ({"jwt": {"secret": "s" * 32}, "settings": {"jwt_algorithm": "ES256"}}, ["ES256", "jwt.publicKey"]),
     "no key for RS": ({"settings": {"jwt_algorithm": "RS256"}}, ["cannot be made up", "jwt.keysSecret"]),
+    "a key set for HS": ({"settings": {"jwt_jwks_url": "https://a/jwks"}}, ["settings.jwt_jwks_url", "HS256", "settings.jwt_algorithm"]),
+    "a key and a key set": ({"jwt": {"publicKey": "PEM"}, "settings": {"jwt_jwks_url": "https://a/jwks", "jwt_algorithm": "RS256"}}, ["settings.jwt_jwks_url", "publicKey", "remove"]),
     "two API keys": ({"apiKey": {"existingSecret": "a", "value": "k" * 16}}, ["apiKey.existingSecret", "remove one"]),
     "short API key": ({"apiKey": {"value": "short"}}, ["5 bytes", "16"]),
     "no surge": ({"rollout": {"maxSurge": 0}}, ["rollout.maxSurge is 0"]),

@@ -347,7 +347,10 @@ SETTINGS = list(SCHEMA["properties"]["settings"]["properties"])
 EXAMPLES = {
     "environment": "testing", "allowed_origins": ["https://a.example"], "jwt_algorithm": "HS512", "log_level": "DEBUG",
     "log_format": "text", "host": "192.0.2.1", "websocket_channel_prefix": "n:", "jwt_issuer": "i", "jwt_audience": "a",
+    "jwt_jwks_url": "https://login.example.com/jwks.json",
 }
+# What a setting needs beside it.
+BESIDE = {"jwt_jwks_url": {"jwt_algorithm": "RS256"}}
 
 
 def test_the_schema_names_every_setting_of_the_service() -> None:
@@ -360,7 +363,15 @@ def test_the_schema_names_every_setting_of_the_service() -> None:
 def test_a_setting_reaches_the_service(name: str) -> None:
     given = EXAMPLES.get(name, 1048576)
     text = json.dumps(given, separators=(",", ":")) if isinstance(given, list) else str(given)
-    assert render({"settings": {name: given}}).get(D, env(f"WEBSOCKET_SERVICE_{name.upper()}")) == text
+    assert render({"settings": {name: given, **BESIDE.get(name, {})}}).get(D, env(f"WEBSOCKET_SERVICE_{name.upper()}")) == text
+
+
+def test_an_issuer_s_key_set_takes_the_place_of_a_key() -> None:
+    rendered = render({"settings": {"jwt_jwks_url": EXAMPLES["jwt_jwks_url"], "jwt_algorithm": "RS256"}})
+    assert rendered.get("Secret/ws-websocket-service-jwt", "") is ABSENT
+    assert rendered.get(D, f"{POD} volumes [name=jwt]") is ABSENT
+    for kind in ("PUBLIC", "SECRET"):
+        assert rendered.get(D, env(f"WEBSOCKET_SERVICE_JWT_{kind}_KEY_FILE")) is ABSENT
 
 
 @pytest.mark.parametrize("name", ["log_level", "log_format"])

@@ -212,10 +212,10 @@ Keys of tokens: is the algorithm one with a shared key, which Secret has the key
 {{- end }}
 
 {{/*
-"true" or nothing: a key of its own is there beside, or instead of, `keysSecret`.
+"true" or nothing: a key of its own is there beside, or instead of, `keysSecret`, and not instead of an issuer's key set.
 */}}
 {{- define "ws.jwt.single" -}}
-{{- if or .Values.jwt.existingSecret .Values.jwt.secret .Values.jwt.publicKey (not .Values.jwt.keysSecret) }}true{{ end }}
+{{- if or .Values.jwt.existingSecret .Values.jwt.secret .Values.jwt.publicKey (not (or .Values.jwt.keysSecret .Values.settings.jwt_jwks_url)) }}true{{ end }}
 {{- end }}
 
 {{- define "ws.jwt.secretName" -}}

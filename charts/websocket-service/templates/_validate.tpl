@@ -69,6 +69,14 @@ refused by values.schema.json before.
 {{- if and $v.jwt.existingSecretPreviousKey (not $v.jwt.existingSecret) }}
 {{- fail "jwt.existingSecretPreviousKey names a key within jwt.existingSecret, which is empty: give it." }}
 {{- end }}
+{{- if $v.settings.jwt_jwks_url }}
+{{- if include "ws.jwt.shared" . }}
+{{- fail (printf "settings.jwt_jwks_url is given, but %s has a shared key, which nobody publishes: set settings.jwt_algorithm to the issuer's own, e.g. RS256." (include "ws.jwt.algorithm" .)) }}
+{{- end }}
+{{- if or $v.jwt.existingSecret $v.jwt.secret $v.jwt.publicKey $v.jwt.keysSecret }}
+{{- fail "settings.jwt_jwks_url takes the place of the keys in jwt (existingSecret, secret, publicKey, keysSecret): remove one or the other." }}
+{{- end }}
+{{- end }}
 {{- if include "ws.jwt.shared" . }}
 {{- if $v.jwt.publicKey }}
 {{- fail (printf "jwt.publicKey is given, but %s has a shared key: give jwt.secret instead, or set settings.jwt_algorithm." (include "ws.jwt.algorithm" .)) }}
@@ -80,8 +88,8 @@ refused by values.schema.json before.
 {{- if $v.jwt.secret }}
 {{- fail (printf "jwt.secret is given, but %s has a public key: give jwt.publicKey instead, or set settings.jwt_algorithm to HS256." (include "ws.jwt.algorithm" .)) }}
 {{- end }}
-{{- if not (or $v.jwt.existingSecret $v.jwt.publicKey $v.jwt.keysSecret) }}
-{{- fail (printf "settings.jwt_algorithm is %s, whose key cannot be made up: give jwt.existingSecret, jwt.publicKey or jwt.keysSecret." (include "ws.jwt.algorithm" .)) }}
+{{- if not (or $v.jwt.existingSecret $v.jwt.publicKey $v.jwt.keysSecret $v.settings.jwt_jwks_url) }}
+{{- fail (printf "settings.jwt_algorithm is %s, whose key cannot be made up: give jwt.existingSecret, jwt.publicKey, jwt.keysSecret or settings.jwt_jwks_url." (include "ws.jwt.algorithm" .)) }}
 {{- end }}
 {{- end }}
 {{- if and $v.apiKey.existingSecret $v.apiKey.value }}
