@@ -10,7 +10,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser};
 
 use super::api::parse_selector;
-use crate::config::{LogFormat, LogLevel, Secret, TelemetryConfig, parse_choice};
+use crate::config::{LogFormat, LogLevel, RedisReach, RedisReachArgs, Secret, TelemetryConfig, parse_choice};
 
 const EPILOGUE: &str = "\
 Give either --tls-certificate and --tls-key, or --tls-secret, --service and --lease. Flags beat the environment. \
@@ -56,6 +56,8 @@ struct Flags {
     /// File that holds --redis-url; read anew at each connect.
     #[arg(long, env = "WEBSOCKET_SERVICE_REDIS_URL_FILE", value_name = "FILE")]
     redis_url_file: Option<PathBuf>,
+    #[command(flatten)]
+    redis_reach: RedisReachArgs,
     /// PEM file of the certificate chain to show, leaf first; read anew when it changes.
     #[arg(long, env = "METRICS_ADAPTER_TLS_CERTIFICATE", value_name = "FILE")]
     tls_certificate: Option<PathBuf>,
@@ -102,6 +104,8 @@ pub struct Settings {
     pub gauge_port: u16,
     /// The Redis with the pods' reports; `None`: the pods' own gauges are always asked.
     pub redis_url: Option<Secret>,
+    /// How it is reached beyond that.
+    pub redis_reach: RedisReach,
     /// Where the certificate to show comes from.
     pub certificate: CertificateSource,
     /// How the one that writes to the cluster is elected; `None` when there is nothing to write.
@@ -162,26 +166,29 @@ impl Settings {
 }
 
 impl Flags {
-    fn settings(self) -> Result<Settings, &'static str> {
+    fn settings(self) -> Result<Settings, String> {
         let namespace = self.namespace.or(self.pod_namespace).ok_or("give --namespace or POD_NAMESPACE")?;
         let redis_url = match (self.redis_url, self.redis_url_file) {
-            (Some(_), Some(_)) => return Err("give --redis-url or --redis-url-file, not both"),
+            (Some(_), Some(_)) => return Err("give --redis-url or --redis-url-file, not both".to_owned()),
             (Some(url), None) => Some(Secret::inline(url)),
             (None, file) => file.map(Secret::File),
         };
+        let redis_reach = self.redis_reach.reach()?;
         let certificate = match (self.tls_certificate, self.tls_key, self.tls_secret, self.service) {
             (Some(certificate), Some(key), None, _) => CertificateSource::Files { certificate, key },
             (None, None, Some(secret), Some(service)) => CertificateSource::SelfMade { secret, service },
             (None, None, Some(_), None) => {
-                return Err("--tls-secret needs --service, whose name the certificate is for");
+                return Err("--tls-secret needs --service, whose name the certificate is for".to_owned());
             }
-            (Some(_), None, ..) => return Err("--tls-certificate needs --tls-key"),
-            (None, Some(_), ..) => return Err("--tls-key needs --tls-certificate"),
+            (Some(_), None, ..) => return Err("--tls-certificate needs --tls-key".to_owned()),
+            (None, Some(_), ..) => return Err("--tls-key needs --tls-certificate".to_owned()),
             (Some(_), Some(_), Some(_), _) => {
-                return Err("give --tls-certificate and --tls-key, or --tls-secret, not both");
+                return Err("give --tls-certificate and --tls-key, or --tls-secret, not both".to_owned());
             }
             (None, None, None, _) => {
-                return Err("give --tls-certificate and --tls-key, or --tls-secret, --service and --lease");
+                return Err(
+                    "give --tls-certificate and --tls-key, or --tls-secret, --service and --lease".to_owned()
+                );
             }
         };
         let deletion_cost =
@@ -191,9 +198,9 @@ impl Flags {
             (false, ..) => None,
             (true, Some(lease), Some(identity)) => Some(Leadership { lease, identity }),
             (true, None, _) => {
-                return Err("--tls-secret and --target need --lease: only one adapter may write");
+                return Err("--tls-secret and --target need --lease: only one adapter may write".to_owned());
             }
-            (true, _, None) => return Err("--lease needs --pod-name or POD_NAME: who leads"),
+            (true, _, None) => return Err("--lease needs --pod-name or POD_NAME: who leads".to_owned()),
         };
         Ok(Settings {
             namespace,
@@ -203,6 +210,7 @@ impl Flags {
             health: SocketAddr::new(self.host, self.health_port),
             gauge_port: self.gauge_port.get(),
             redis_url,
+            redis_reach,
             certificate,
             leadership,
             deletion_cost,

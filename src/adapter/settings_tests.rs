@@ -12,7 +12,7 @@ fn parsed(base: &[&str], more: &[&str]) -> Result<Settings, String> {
     let arguments = ["metrics-adapter"].iter().chain(base).chain(more);
     let matches = command.try_get_matches_from(arguments).map_err(|error| error.to_string())?;
     let flags = Flags::from_arg_matches(&matches).map_err(|error| error.to_string())?;
-    flags.settings().map_err(str::to_owned)
+    flags.settings()
 }
 
 const SELF_MADE: &[&str] = &["--tls-secret=ws-adapter-tls", "--service=ws-adapter"];

@@ -12,7 +12,7 @@ use super::access::{AccessArgs, secret, secret_file};
 use crate::backplane::Published;
 use crate::backplane::redis::{PublishOnceError, publish_once};
 use crate::client::{DialError, Socket, leave};
-use crate::config::{BackplaneConfig, HistoryConfig, Secret};
+use crate::config::{BackplaneConfig, HistoryConfig, RedisReachArgs, Secret};
 use crate::protocol::{Payload, Publication, UserId};
 
 /// What `CLIENT LIST` shows while the command runs.
@@ -28,6 +28,8 @@ pub struct ProbeArgs {
     access: AccessArgs,
     #[command(flatten)]
     redis: RedisArgs,
+    #[command(flatten)]
+    reach: Box<RedisReachArgs>,
     /// What stands before the user id in a channel's name
     #[arg(long, value_name = "TEXT", default_value = "ws:")]
     channel_prefix: String,
@@ -78,6 +80,7 @@ pub(super) async fn run(args: &ProbeArgs) -> anyhow::Result<()> {
 
     let redis = BackplaneConfig {
         redis_url: args.redis.redis_url.clone().or_else(|| args.redis.redis_url_file.clone()),
+        reach: args.reach.reach().map_err(anyhow::Error::msg)?,
         channel_prefix: args.channel_prefix.clone(),
     };
     let publishing = Instant::now();

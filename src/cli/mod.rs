@@ -127,7 +127,7 @@ fn value_name(kind: Kind, form: Form) -> &'static str {
         (Kind::Switch, _) => "BOOL",
         (Kind::Choice(_), _) => "NAME",
         (Kind::Address, _) => "ADDRESS",
-        (Kind::Origins | Kind::KeySets | Kind::Networks, _) => "LIST",
+        (Kind::Origins | Kind::KeySets | Kind::Networks | Kind::Servers, _) => "LIST",
         (Kind::Folder, _) => "FOLDER",
         (Kind::Secret, _) => "SECRET",
         (Kind::Text(_), _) => "TEXT",

@@ -1,8 +1,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use secrecy::ExposeSecret;
-
 use super::values::Values;
 use super::{KeySetUrl, Secret, table};
 
@@ -83,9 +81,9 @@ impl AuthConfig {
         // All are read, so that a fault in one that the algorithm does not use shows as well.
         let secret = values.secret(&table::JWT_SECRET_KEY, |_| Ok(()));
         let previous_secret = values.secret(&table::JWT_PREVIOUS_SECRET_KEY, |_| Ok(()));
-        let public = values.secret(&table::JWT_PUBLIC_KEY, |_| Ok(())).map(with_line_breaks);
+        let public = values.secret(&table::JWT_PUBLIC_KEY, |_| Ok(())).map(Secret::with_line_breaks);
         let previous_public =
-            values.secret(&table::JWT_PREVIOUS_PUBLIC_KEY, |_| Ok(())).map(with_line_breaks);
+            values.secret(&table::JWT_PREVIOUS_PUBLIC_KEY, |_| Ok(())).map(Secret::with_line_breaks);
         let (current, previous) =
             if algorithm.is_symmetric() { (secret, previous_secret) } else { (public, previous_public) };
         Self {
@@ -100,13 +98,5 @@ impl AuthConfig {
             audience: values.text(&table::JWT_AUDIENCE),
             leeway: values.seconds(&table::JWT_LEEWAY_SECONDS).unwrap_or(default.leeway),
         }
-    }
-}
-
-/// A PEM in an environment variable often has `\n` for its line breaks.
-fn with_line_breaks(secret: Secret) -> Secret {
-    match secret {
-        Secret::Inline(text) => Secret::inline(text.expose_secret().replace("\\n", "\n")),
-        file @ Secret::File(_) => file,
     }
 }

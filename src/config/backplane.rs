@@ -1,3 +1,4 @@
+use super::reach::RedisReach;
 use super::values::Values;
 use super::{Secret, parse, table};
 
@@ -6,13 +7,15 @@ use super::{Secret, parse, table};
 pub struct BackplaneConfig {
     /// `REDIS_URL` (`redis://`, `rediss://`); unset is the in-process backplane, for one pod.
     pub redis_url: Option<Secret>,
+    /// How Redis is reached beyond that.
+    pub reach: RedisReach,
     /// What stands before the user id in a channel's name (`WEBSOCKET_CHANNEL_PREFIX`).
     pub channel_prefix: String,
 }
 
 impl Default for BackplaneConfig {
     fn default() -> Self {
-        Self { redis_url: None, channel_prefix: "ws:".to_owned() }
+        Self { redis_url: None, reach: RedisReach::default(), channel_prefix: "ws:".to_owned() }
     }
 }
 
@@ -27,6 +30,7 @@ impl BackplaneConfig {
     pub(super) fn read(values: &mut Values) -> Self {
         Self {
             redis_url: values.secret(&table::REDIS_URL, parse::redis_url),
+            reach: RedisReach::read(values),
             channel_prefix: values
                 .text(&table::WEBSOCKET_CHANNEL_PREFIX)
                 .unwrap_or_else(|| Self::default().channel_prefix),

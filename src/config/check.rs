@@ -5,7 +5,7 @@ use secrecy::ExposeSecret;
 use super::fault::Problem;
 use super::setting::Setting;
 use super::values::Values;
-use super::{Config, Environment, Secret, jwks, keys, table};
+use super::{Config, Environment, Secret, jwks, keys, reach, table};
 
 /// Shortest `API_KEY` in production, in bytes.
 const MIN_API_KEY_BYTES: usize = 16;
@@ -15,6 +15,7 @@ pub(super) fn check(config: &Config, values: &mut Values) {
     times(config, values);
     sizes(config, values);
     channels(config, values);
+    reach::check(&config.backplane, values);
     token_keys(config, values);
     jwks::check(config, values);
     api_key(config, values);

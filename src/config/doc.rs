@@ -112,7 +112,15 @@ fn env_example_is_current() {
 #[test]
 fn the_example_is_a_sound_env_file_for_development() {
     // What is an example of a file, folder or PEM that is not there, and what takes the place of other keys.
-    let elsewhere = ["JWT_KEYS_DIR", "JWT_PUBLIC_KEY", "JWT_PREVIOUS_PUBLIC_KEY", "JWT_JWKS_URL"];
+    let elsewhere = [
+        "JWT_KEYS_DIR",
+        "JWT_PUBLIC_KEY",
+        "JWT_PREVIOUS_PUBLIC_KEY",
+        "JWT_JWKS_URL",
+        "REDIS_TLS_CA",
+        "REDIS_TLS_CERTIFICATE",
+        "REDIS_TLS_KEY",
+    ];
     let usable = |line: &&str| !elsewhere.iter().any(|name| line.starts_with(&format!("#{PREFIX}{name}=")));
     let lines = env_example()
         .lines()

@@ -57,7 +57,7 @@ fn yaml(sources: &Sources, faults: &mut Vec<Fault>) -> Layer {
         };
         let text = match (node, setting.kind) {
             (Node::Null, _) => continue,
-            (Node::Text(text), _) | (Node::List(text), Kind::Origins) => Ok(text),
+            (Node::Text(text), _) | (Node::List(text), Kind::Origins | Kind::Servers) => Ok(text),
             // `0123` and `1e3` would arrive as other texts than the file shows.
             (Node::Plain(_), Kind::Text(_) | Kind::Secret) => {
                 Err(Problem::new("is a number or boolean in YAML", "put it in quotes"))

@@ -35,6 +35,14 @@ impl Secret {
         }
     }
 
+    /// The same for a PEM, which in an environment variable often has `\n` for its line breaks.
+    pub(super) fn with_line_breaks(self) -> Self {
+        match self {
+            Self::Inline(text) => Self::inline(text.expose_secret().replace("\\n", "\n")),
+            file @ Self::File(_) => file,
+        }
+    }
+
     /// The secret as it is now.
     ///
     /// # Errors

@@ -54,6 +54,8 @@ pub enum Kind {
     Networks,
     /// A list of key sets, each a URL or an issuer and its URL.
     KeySets,
+    /// A list of hosts with ports.
+    Servers,
     /// A folder that can be read.
     Folder,
     /// A secret, given in place or by a file.
@@ -186,6 +188,11 @@ impl Setting {
             Kind::KeySets => {
                 "a URL (`https://…`), or `<issuer>=https://…` for one issuer's tokens, several separated by \
                               commas"
+                    .to_owned()
+            }
+            Kind::Servers => {
+                "hosts with ports (`sentinel-0:26379`, `[::1]:26379`) separated by commas, or a list (JSON; YAML in \
+                  the file)"
                     .to_owned()
             }
             Kind::Folder => "path of a folder".to_owned(),

@@ -9,6 +9,9 @@ const MINUTE: u64 = 60_000;
 /// The key in `.env.example`, long enough to pass as a real one, so production knows it by heart.
 pub(super) const EXAMPLE_KEY: &str = "change-me-to-the-output-of-openssl-rand-hex-32";
 
+/// What sentinels call a master in the example of their own documentation, and most charts after it.
+pub(super) const DEFAULT_MASTER: &str = "mymaster";
+
 macro_rules! settings {
     ($($name:ident: $group:ident, $kind:expr, $initial:expr, $doc:expr;)*) => {
         $(
@@ -112,6 +115,21 @@ settings! {
 
     REDIS_URL: Backplane, Kind::Secret, Unset("redis://127.0.0.1:6379"),
         "`redis://` or `rediss://`. Unset, messages stay within this process: one pod only.";
+    REDIS_SENTINELS: Backplane, Kind::Servers, Unset("sentinel-0:26379,sentinel-1:26379,sentinel-2:26379"),
+        "Sentinels that are asked for the master. REDIS_URL then gives scheme, user, password and database of the \
+         master; its host does not count. With `rediss://` the sentinels are spoken to by TLS as well.";
+    REDIS_SENTINEL_MASTER: Backplane, Kind::Text(256), Default(DEFAULT_MASTER), "Name of the master that they watch.";
+    REDIS_SENTINEL_USER: Backplane, Kind::Text(256), Unset("websocket"),
+        "User at the sentinels, where they have one besides the default user.";
+    REDIS_SENTINEL_PASSWORD: Backplane, Kind::Secret, Unset("change-me"),
+        "Password at the sentinels; unset, nobody logs in there.";
+    REDIS_TLS_CA: Backplane, Kind::Secret, Unset("'-----BEGIN CERTIFICATE-----…'"),
+        "Authorities in PEM that are trusted for `rediss://` instead of the system's; read anew for each connection.";
+    REDIS_TLS_CERTIFICATE: Backplane, Kind::Secret, Unset("'-----BEGIN CERTIFICATE-----…'"),
+        "Client certificate in PEM with its chain, leaf first, for a Redis that asks for one; read anew for each \
+         connection.";
+    REDIS_TLS_KEY: Backplane, Kind::Secret, Unset("'-----BEGIN PRIVATE KEY-----…'"),
+        "The client certificate's key in PEM.";
     WEBSOCKET_CHANNEL_PREFIX: Backplane, Kind::Text(256), Default("ws:"),
         "What stands before the user id in a channel's name; no braces while there is history.";
     API_KEY: Backplane, Kind::Secret, Unset("change-me"),

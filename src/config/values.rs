@@ -11,7 +11,7 @@ use super::layers::{Given, Layer, resolve};
 use super::setting::{Form, Setting};
 use super::source::Sources;
 use super::table::SETTINGS;
-use super::{AllowedOrigins, KeySetUrl, Networks, Secret, jwks, parse};
+use super::{AllowedOrigins, HostPort, KeySetUrl, Networks, Secret, jwks, parse, reach};
 
 /// A setting in force: its value as given, and where that came from.
 #[derive(Debug, Clone)]
@@ -172,6 +172,10 @@ impl Values {
 
     pub(super) fn key_sets(&mut self, setting: &'static Setting) -> Option<Vec<KeySetUrl>> {
         self.value(setting, |_, text| jwks::key_sets(text))
+    }
+
+    pub(super) fn servers(&mut self, setting: &'static Setting) -> Option<Vec<HostPort>> {
+        self.value(setting, |_, text| reach::servers(text))
     }
 
     pub(super) fn folder(&mut self, setting: &'static Setting) -> Option<PathBuf> {

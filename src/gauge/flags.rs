@@ -7,7 +7,9 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
 use crate::backplane::redis::{Connector, StartError, Tuning};
-use crate::config::{BackplaneConfig, LogFormat, LogLevel, Secret, TelemetryConfig, parse_choice};
+use crate::config::{
+    BackplaneConfig, LogFormat, LogLevel, RedisReachArgs, Secret, TelemetryConfig, parse_choice,
+};
 
 const EPILOGUE: &str = "Exit codes: 0 done, 1 failed, 64 wrong usage.";
 
@@ -39,6 +41,9 @@ pub(super) struct Flags {
     /// File that holds the URL of Redis; reread at each connect.
     #[arg(long, value_name = "FILE", env = "WEBSOCKET_SERVICE_REDIS_URL_FILE")]
     redis_url_file: Option<String>,
+
+    #[command(flatten)]
+    redis_reach: RedisReachArgs,
 
     /// The pod's name (`metadata.name`); required.
     #[arg(long, value_name = "NAME", env = "POD_NAME", default_value = "", value_parser = name)]
@@ -177,7 +182,8 @@ fn redis(flags: &Flags) -> Result<Option<Connector>, String> {
         (Some(url), None) => ("--redis-url", Secret::inline(url)),
         (None, Some(file)) => ("--redis-url-file", Secret::File(file.into())),
     };
-    let config = BackplaneConfig { redis_url: Some(secret), ..BackplaneConfig::default() };
+    let reach = flags.redis_reach.reach()?;
+    let config = BackplaneConfig { redis_url: Some(secret), reach, ..BackplaneConfig::default() };
     let tuning = Tuning { connect: super::report::BOUND, ..Tuning::default() };
     match Connector::new(&config, &format!("{}-gauge", flags.pod_name), &tuning) {
         Ok(connector) => Ok(Some(connector)),

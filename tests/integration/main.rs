@@ -43,6 +43,7 @@ mod redis_history;
 mod redis_link;
 mod redis_marks;
 mod redis_publish;
+mod redis_sentinel;
 mod redis_tls;
 mod reference_client;
 mod registry;

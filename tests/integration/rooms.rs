@@ -157,11 +157,24 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("opentelemetry", &["trace/"]),
     ("opentelemetry_otlp", &["trace/export.rs"]),
     ("tikv_jemalloc_ctl", &["metrics/allocator.rs"]),
-    ("clap", &["adapter/settings", "bench/", "cli/", "gauge/flags.rs", "gauge/doc.rs"]),
+    (
+        "clap",
+        &["adapter/settings", "bench/", "cli/", "config/reach_args.rs", "gauge/flags.rs", "gauge/doc.rs"],
+    ),
     // The service itself needs no Kubernetes, and TLS only towards Redis and issuers.
     ("kube", &["adapter/"]),
     ("k8s_openapi", &["adapter/"]),
-    ("rustls", &["adapter/", "auth/jwks/download.rs", "backplane/redis/dial.rs", "bin/", "trace/export.rs"]),
+    (
+        "rustls",
+        &[
+            "adapter/",
+            "auth/jwks/download.rs",
+            "backplane/redis/tls.rs",
+            "bin/",
+            "config/reach.rs",
+            "trace/export.rs",
+        ],
+    ),
     ("tokio_rustls", &["adapter/serve.rs", "backplane/redis/dial.rs"]),
     ("x509_parser", &["adapter/caller.rs"]),
     // The URL's form is checked with the crate that will read it.

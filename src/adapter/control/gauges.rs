@@ -39,7 +39,10 @@ impl Gauges {
     #[must_use]
     pub fn new(settings: &Settings, metrics: &ControlMetrics) -> Self {
         Self {
-            redis: settings.redis_url.clone().map(|url| RedisReports::new(url, metrics.clone())),
+            redis: settings
+                .redis_url
+                .clone()
+                .map(|url| RedisReports::new(url, &settings.redis_reach, metrics.clone())),
             fetch: Fetch::new(ASK),
             namespace: settings.namespace.clone(),
             port: settings.gauge_port,

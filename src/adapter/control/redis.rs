@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout};
 use super::metrics::ControlMetrics;
 use crate::backoff::Backoff;
 use crate::backplane::redis::{ConnectError, Connector};
-use crate::config::Secret;
+use crate::config::{RedisReach, Secret};
 use crate::protocol::{PodGauge, gauge_key};
 use crate::told::Told;
 
@@ -57,9 +57,9 @@ impl std::fmt::Debug for RedisReports {
 impl RedisReports {
     /// Not connected yet.
     #[must_use]
-    pub fn new(url: Secret, metrics: ControlMetrics) -> Self {
+    pub fn new(url: Secret, reach: &RedisReach, metrics: ControlMetrics) -> Self {
         let backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
-        let connector = Connector::to(url, CLIENT_NAME, CONNECT);
+        let connector = Connector::to(url, reach, CLIENT_NAME, CONNECT);
         Self { connector, connection: None, backoff, rest: None, told: Told::working(), metrics }
     }
 

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::commands::{Commands, answer};
+use super::commands::Commands;
 use super::scripts::Stored;
 use super::table::{Known, Table};
 use super::tuning::Tuning;
@@ -187,7 +187,7 @@ impl Keeper {
         let mut connection = self.commands.connected(deadline).await?;
         let mut publish = cmd("PUBLISH");
         publish.arg(self.commands.channel(&self.cage.user)).arg(number);
-        answer(deadline, publish.exec_async(&mut connection)).await
+        self.commands.answer(deadline, publish.exec_async(&mut connection)).await
     }
 
     /// Says to the fleet whether this pod hears, and finds out whether it alone does not.
@@ -227,7 +227,7 @@ impl Keeper {
             }
             call.arg(self.cage.user.as_str()).arg(u8::from(hears)).arg(counts.to_string());
         });
-        answer(deadline, call).await
+        self.commands.answer(deadline, call).await
     }
 
     /// Gives up the link that lost a canary, and waits for the next one.

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{Cmd, RedisError, cmd, pipe};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::channels::Channels;
-use super::connect::{ConnectError, Connector, StartError, is_io, is_passing};
+use super::connect::Connector;
+use super::errors::{ConnectError, StartError, is_io, is_passing, is_read_only};
 use super::link::{Failure, Role, Up};
+use super::route::Route;
 use super::scripts::{Scripts, published};
 use super::tuning::Tuning;
 use crate::backplane::{BackplaneError, Published};
@@ -20,7 +22,13 @@ use crate::protocol::{Publication, UserId};
 pub(super) struct Commands {
     publisher: Publisher,
     bound: Duration,
-    connection: watch::Sender<Option<MultiplexedConnection>>,
+    line: watch::Sender<Option<Line>>,
+}
+
+/// The connection, and where it leads.
+struct Line {
+    connection: MultiplexedConnection,
+    route: Option<Route>,
 }
 
 impl Role for Commands {
@@ -29,20 +37,28 @@ impl Role for Commands {
     fn message(&self, _channel: &[u8], _payload: &[u8]) {}
 
     async fn serve(&self, connection: MultiplexedConnection, up: &Up<'_>) -> Failure {
-        self.connection.send_replace(Some(connection));
+        self.line.send_replace(Some(Line { connection, route: up.route().cloned() }));
         up.reached(None);
         std::future::pending().await
     }
 
+    async fn condemned(&self) -> Failure {
+        match &self.publisher.read_only {
+            Some(told) => told.notified().await,
+            None => std::future::pending().await,
+        }
+        Failure::ReadOnly
+    }
+
     fn lost(&self) {
-        self.connection.send_replace(None);
+        self.line.send_replace(None);
     }
 }
 
 impl Commands {
     pub(super) fn new(channels: Channels, history: &HistoryConfig, tuning: &Tuning) -> Self {
-        let publisher = Publisher::new(channels, history);
-        Self { publisher, bound: tuning.publish, connection: watch::Sender::new(None) }
+        let publisher = Publisher { read_only: Some(Notify::new()), ..Publisher::new(channels, history) };
+        Self { publisher, bound: tuning.publish, line: watch::Sender::new(None) }
     }
 
     /// A user's plain channel, after which its keys are named.
@@ -85,13 +101,28 @@ impl Commands {
     }
 
     /// The connection; waits for it while it is being remade, so that a short blip fails no publication.
+    ///
+    /// Once the subscriber's link has moved to another master, none to the old one is handed out: what is read there would
+    /// lack what was published since.
     pub(super) async fn connected(&self, deadline: Instant) -> Result<MultiplexedConnection, BackplaneError> {
-        let mut connections = self.connection.subscribe();
-        let found = match timeout_at(deadline, connections.wait_for(Option::is_some)).await {
-            Ok(Ok(connection)) => connection.clone(),
+        let usable = |line: &Option<Line>| {
+            line.as_ref().is_some_and(|line| line.route.as_ref().is_none_or(Route::is_current))
+        };
+        let mut lines = self.line.subscribe();
+        let found = match timeout_at(deadline, lines.wait_for(usable)).await {
+            Ok(Ok(line)) => line.as_ref().map(|line| line.connection.clone()),
             Ok(Err(_)) | Err(_) => None,
         };
         found.ok_or(BackplaneError::Unavailable)
+    }
+
+    /// Waits for an answer until the deadline; gives the connection up where the server turns out to be a replica.
+    pub(super) async fn answer<T>(
+        &self,
+        deadline: Instant,
+        asked: impl Future<Output = Result<T, RedisError>>,
+    ) -> Result<T, BackplaneError> {
+        self.publisher.answer(deadline, asked).await
     }
 }
 
@@ -100,11 +131,33 @@ struct Publisher {
     channels: Channels,
     scripts: Scripts,
     history: bool,
+    /// Told when the server turns out to be a replica; none where nobody would connect anew.
+    read_only: Option<Notify>,
 }
 
 impl Publisher {
     fn new(channels: Channels, history: &HistoryConfig) -> Self {
-        Self { channels, scripts: Scripts::new(history), history: history.is_on() }
+        let scripts = Scripts::new(history);
+        Self { channels, scripts, history: history.is_on(), read_only: None }
+    }
+
+    async fn answer<T>(
+        &self,
+        deadline: Instant,
+        asked: impl Future<Output = Result<T, RedisError>>,
+    ) -> Result<T, BackplaneError> {
+        match timeout_at(deadline, asked).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) if is_io(&error) || is_passing(&error) => Err(BackplaneError::Unavailable),
+            Ok(Err(error)) => match &self.read_only {
+                Some(told) if is_read_only(&error) => {
+                    told.notify_waiters();
+                    Err(BackplaneError::Unavailable)
+                }
+                _ => Err(BackplaneError::Refused(error.to_string())),
+            },
+            Err(_) => Err(BackplaneError::Timeout),
+        }
     }
 
     async fn one(
@@ -116,10 +169,10 @@ impl Publisher {
     ) -> Result<Published, BackplaneError> {
         if self.scripted(publication) {
             let call = self.scripts.one(&self.channels, (user, publication), connection);
-            return published(answer(deadline, call).await?);
+            return published(self.answer(deadline, call).await?);
         }
         let publish = self.bare(user, publication);
-        let subscribers = answer(deadline, publish.query_async(connection)).await?;
+        let subscribers = self.answer(deadline, publish.query_async(connection)).await?;
         Ok(Published { id: None, subscribers })
     }
 
@@ -132,14 +185,14 @@ impl Publisher {
         let answers: Vec<Published> = if messages.iter().any(|(_, publication)| self.scripted(publication)) {
             let messages: Vec<_> = messages.iter().map(|(user, publication)| (user, publication)).collect();
             let call = self.scripts.all(&self.channels, &messages, connection);
-            answer(deadline, call).await?.into_iter().map(published).collect::<Result<_, _>>()?
+            self.answer(deadline, call).await?.into_iter().map(published).collect::<Result<_, _>>()?
         } else {
             let mut transaction = pipe();
             transaction.atomic();
             for (user, publication) in messages {
                 transaction.add_command(self.bare(user, publication));
             }
-            let counts: Vec<u64> = answer(deadline, transaction.query_async(connection)).await?;
+            let counts: Vec<u64> = self.answer(deadline, transaction.query_async(connection)).await?;
             counts.into_iter().map(|subscribers| Published { id: None, subscribers }).collect()
         };
         if answers.len() != messages.len() {
@@ -191,17 +244,4 @@ pub async fn publish_once(
     let publisher = Publisher::new(Channels::new(&config.channel_prefix, history.is_on()), history);
     let deadline = Instant::now() + tuning.publish;
     Ok(publisher.one(user, publication, &mut connection, deadline).await?)
-}
-
-/// Waits for an answer until the deadline.
-pub(super) async fn answer<T>(
-    deadline: Instant,
-    answer: impl Future<Output = Result<T, RedisError>>,
-) -> Result<T, BackplaneError> {
-    match timeout_at(deadline, answer).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) if is_io(&error) || is_passing(&error) => Err(BackplaneError::Unavailable),
-        Ok(Err(error)) => Err(BackplaneError::Refused(error.to_string())),
-        Err(_) => Err(BackplaneError::Timeout),
-    }
 }

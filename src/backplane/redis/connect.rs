@@ -1,70 +1,43 @@
 //! Making one connection to Redis.
 
-use std::io;
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::aio::{AsyncPushSender, MultiplexedConnection, SendError};
 use ::redis::{
-    AsyncConnectionConfig, ConnectionInfo, ErrorKind, IntoConnectionInfo, ProtocolVersion, RedisError,
-    ServerErrorKind,
+    AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo, ProtocolVersion,
+    RedisError, Value,
 };
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::dial::dial;
+use super::errors::{ConnectError, StartError, UrlError, is_io};
+use super::route::Route;
+use super::sentinel::{Manner, Sentinels};
 use super::tap::Tap;
 use super::tuning::Tuning;
-use crate::config::{BackplaneConfig, Secret, SecretError};
-
-/// Why a backplane on Redis cannot be started. Everything else heals by itself.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// No `REDIS_URL` is configured.
-    #[error("REDIS_URL is not set")]
-    NoUrl,
-    /// The URL is none that can be connected to.
-    #[error(transparent)]
-    Url(#[from] UrlError),
-}
-
-/// `REDIS_URL` does not parse. Fixed words: the parser's own errors quote parts of the URL.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "REDIS_URL cannot be used: expected redis://, rediss:// or unix://, a host, and a number as database"
-)]
-pub struct UrlError;
-
-/// Why there is no connection. Safe to log: the texts hold neither URL nor password.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    /// The mounted file with the URL cannot be read.
-    #[error("{0}")]
-    Secret(#[from] SecretError),
-    /// What the mounted file holds by now is no URL.
-    #[error(transparent)]
-    Url(#[from] UrlError),
-    /// Not within the bound.
-    #[error("no connection within {0:?}")]
-    Timeout(Duration),
-    /// The server has no RESP3.
-    #[error("the server does not speak RESP3; Redis 6.0 is the oldest that does")]
-    NoResp3,
-    /// Refused by the network or by TLS.
-    #[error("{0}")]
-    Network(#[from] io::Error),
-    /// Refused by the server.
-    #[error("{0}")]
-    Redis(RedisError),
-}
+use crate::config::{BackplaneConfig, RedisReach, RedisTlsConfig, Secret};
 
 /// The task that reads and writes for a connection; ends with this.
 pub(super) type Driver = AbortOnDropHandle<()>;
 
-/// Makes connections, each from the URL as it is then: a rotated password needs no restart.
+/// A connection, and where it leads.
+pub(super) struct Connected {
+    pub(super) connection: MultiplexedConnection,
+    /// The connection lives as long as this.
+    pub(super) driver: Driver,
+    pub(super) route: Route,
+}
+
+/// Makes connections, each from the URL and to the master as they are then: a rotated password needs no restart.
 #[derive(Debug, Clone)]
 pub struct Connector {
     url: Secret,
+    tls: RedisTlsConfig,
+    sentinels: Option<Arc<Sentinels>>,
     name: String,
     bound: Duration,
 }
@@ -79,42 +52,57 @@ impl Connector {
         if let Ok(text) = url.read() {
             parse(&text)?;
         }
-        Ok(Self::to(url, name, tuning.connect))
+        Ok(Self::to(url, &config.reach, name, tuning.connect))
     }
 
     /// Where the URL is looked at only when it is connected to: a bad one is then each attempt's error.
     #[must_use]
-    pub fn to(url: Secret, name: &str, bound: Duration) -> Self {
-        Self { url, name: client_name(name), bound }
+    pub fn to(url: Secret, reach: &RedisReach, name: &str, bound: Duration) -> Self {
+        let sentinels = reach.sentinel.clone().map(|sentinel| Arc::new(Sentinels::new(sentinel)));
+        Self { url, tls: reach.tls.clone(), sentinels, name: client_name(name), bound }
+    }
+
+    /// The same under another name. Both follow the same master: when one learns of another, both leave.
+    pub(super) fn named(&self, name: &str) -> Self {
+        Self { name: client_name(name), ..self.clone() }
     }
 
     /// Host and port as configured now, without credentials.
     pub(super) fn address(&self) -> String {
+        if self.sentinels.is_some() {
+            return "as the sentinels say".to_owned();
+        }
         let info = self.url.read().ok().and_then(|url| parse(&url).ok());
         info.map_or_else(|| "unknown".to_owned(), |info| info.addr().to_string())
     }
 
     /// Connects, logs in and gives the connection its name. Messages go to `take`, as channel and payload, all other
-    /// pushes to `pushes`. The connection lives as long as the driver's task.
+    /// pushes to `pushes`.
     pub(super) async fn connect(
         &self,
         take: impl FnMut(&[u8], &[u8]) + Send + Unpin + 'static,
         pushes: impl AsyncPushSender,
-    ) -> Result<(MultiplexedConnection, Driver), ConnectError> {
+    ) -> Result<Connected, ConnectError> {
         match timeout(self.bound, self.try_connect(take, pushes)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(ConnectError::Timeout(self.bound)),
         }
     }
 
-    /// Connects for commands alone: what the server pushes is dropped.
+    /// Connects for commands alone: what the server pushes is dropped. The connection breaks when the master moves.
     ///
     /// # Errors
     /// [`ConnectError`]; after `Tuning::connect` at the latest.
     pub async fn connect_for_commands(&self) -> Result<MultiplexedConnection, ConnectError> {
-        let (connection, driver) = self.connect(|_, _| {}, |_| Ok::<(), SendError>(())).await?;
-        // Ends by itself when nobody has the connection any more.
-        driver.detach();
+        let Connected { connection, driver, route } =
+            self.connect(|_, _| {}, |_| Ok::<(), SendError>(())).await?;
+        tokio::spawn(async move {
+            tokio::select! {
+                // It ends by itself when nobody has the connection any more.
+                _ = driver => {}
+                master = route.left() => tracing::info!(%master, "the sentinels name another master"),
+            }
+        });
         Ok(connection)
     }
 
@@ -122,14 +110,45 @@ impl Connector {
         &self,
         take: impl FnMut(&[u8], &[u8]) + Send + Unpin + 'static,
         pushes: impl AsyncPushSender,
-    ) -> Result<(MultiplexedConnection, Driver), ConnectError> {
+    ) -> Result<Connected, ConnectError> {
         let info = parse(&self.url.read()?)?;
+        let secured = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
+        let Some(sentinels) = &self.sentinels else {
+            let (connection, driver) = self.open(&info, info.addr(), take, pushes).await?;
+            return Ok(Connected { connection, driver, route: Route::fixed(info.addr()) });
+        };
+        let manner = Manner { tls: secured.then(|| self.tls.clone()) };
+        let master = sentinels.find(&manner).await?;
+        let (address, at) = (manner.address(&master.at), master.at.clone());
+        let opened = async {
+            let (mut connection, driver) = self.open(&info, &address, take, pushes).await?;
+            is_master(&mut connection)
+                .await?
+                .then_some((connection, driver))
+                .ok_or(ConnectError::Replica(at.clone()))
+        };
+        let (connection, driver) = tokio::select! {
+            biased;
+            // Its node may be gone, and an attempt to connect lasts.
+            _ = sentinels.moved(&master.at, &manner) => return Err(ConnectError::Moved(master.at)),
+            opened = opened => opened.map_err(|error| error.of_master(&at))?,
+        };
+        Ok(Connected { connection, driver, route: Route::followed(Arc::clone(sentinels), master.at, manner) })
+    }
+
+    async fn open(
+        &self,
+        info: &ConnectionInfo,
+        address: &ConnectionAddr,
+        take: impl FnMut(&[u8], &[u8]) + Send + Unpin + 'static,
+        pushes: impl AsyncPushSender,
+    ) -> Result<(MultiplexedConnection, Driver), ConnectError> {
         let login = info
             .redis_settings()
             .clone()
             .set_protocol(ProtocolVersion::RESP3)
             .set_lib_name("websocket-service", env!("CARGO_PKG_VERSION"));
-        let stream = Tap::new(dial(info.addr()).await?, take);
+        let stream = Tap::new(dial(address, &self.tls).await?, take);
         // Every wait has its own bound here, so the crate's 500 ms for an answer are switched off.
         let config = AsyncConnectionConfig::new().set_response_timeout(None).set_push_sender(pushes);
         let (mut connection, driver) =
@@ -146,17 +165,12 @@ impl Connector {
     }
 }
 
-/// Whether the connection failed, as opposed to a server that answered with an error.
-pub(super) fn is_io(error: &RedisError) -> bool {
-    matches!(error.kind(), ErrorKind::Io | ErrorKind::Parse)
-}
-
-/// Whether the server did nothing, and will when it is asked a little later: it loads its data, has lost its master, runs
-/// somebody's long script, or its cluster is being mended.
-pub(super) fn is_passing(error: &RedisError) -> bool {
-    use ServerErrorKind::{BusyLoading, ClusterDown, MasterDown, TryAgain};
-    matches!(error.kind(), ErrorKind::Server(BusyLoading | ClusterDown | MasterDown | TryAgain))
-        || error.code() == Some("BUSY")
+/// A master that came back after a failover says it is one until the sentinels have told it otherwise; one that they have
+/// told is a replica. HELLO tells as ROLE does, and needs no right that the login did not need.
+async fn is_master(connection: &mut MultiplexedConnection) -> Result<bool, ConnectError> {
+    let hello = ::redis::cmd("HELLO").query_async::<HashMap<String, Value>>(connection).await;
+    let hello = hello.map_err(ConnectError::Redis)?;
+    Ok(hello.get("role").is_none_or(|role| *role == Value::BulkString(b"master".to_vec())))
 }
 
 fn parse(url: &SecretString) -> Result<ConnectionInfo, UrlError> {

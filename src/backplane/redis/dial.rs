@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use ::redis::ConnectionAddr;
 use ::redis::io::tcp::socket2::{SockRef, TcpKeepalive};
-use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
-use rustls_native_certs::load_native_certs;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
+
+use super::errors::ConnectError;
+use super::tls;
+use crate::config::RedisTlsConfig;
 
 /// Idle time before the kernel probes the peer. The PINGs find a dead link sooner; this closes sockets whose owner
 /// waits on nothing.
@@ -30,19 +32,22 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Io for S {}
 ///
 /// # Errors
 /// What the network, or TLS, has to say; it quotes nothing of the URL but host names.
-pub(super) async fn dial(address: &ConnectionAddr) -> io::Result<Box<dyn Io>> {
+pub(super) async fn dial(
+    address: &ConnectionAddr,
+    trust: &RedisTlsConfig,
+) -> Result<Box<dyn Io>, ConnectError> {
     match address {
         ConnectionAddr::Tcp(host, port) => Ok(Box::new(tcp(host, *port).await?)),
         ConnectionAddr::TcpTls { insecure: true, .. } => {
-            Err(io::Error::other("a certificate that is not checked (#insecure) is not supported"))
+            Err(io::Error::other("a certificate that is not checked (#insecure) is not supported").into())
         }
         ConnectionAddr::TcpTls { host, port, .. } => {
             let name = ServerName::try_from(host.clone()).map_err(io::Error::other)?;
-            let connector = TlsConnector::from(Arc::new(trusting_the_system()?));
+            let connector = TlsConnector::from(Arc::new(tls::client(trust)?));
             Ok(Box::new(connector.connect(name, tcp(host, *port).await?).await?))
         }
         ConnectionAddr::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
-        _ => Err(io::Error::other("this kind of address is not supported")),
+        _ => Err(io::Error::other("this kind of address is not supported").into()),
     }
 }
 
@@ -54,16 +59,4 @@ async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
         .set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_PROBE))?;
     socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
     Ok(stream)
-}
-
-/// Read each time: authorities are rotated too. `SSL_CERT_FILE` and `SSL_CERT_DIR` say where others are.
-fn trusting_the_system() -> io::Result<ClientConfig> {
-    let found = load_native_certs();
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(found.certs);
-    match (roots.is_empty(), found.errors.into_iter().next()) {
-        (true, Some(error)) => Err(io::Error::other(error)),
-        (true, None) => Err(io::Error::other("this system trusts no certificate authority")),
-        (false, _) => Ok(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()),
-    }
 }

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::commands::{Commands, answer};
+use super::commands::Commands;
 use super::scripts::Stored;
 use crate::backplane::BackplaneError;
 use crate::config::HistoryConfig;
@@ -76,7 +76,7 @@ impl Histories {
                 }
             }
             let mut connection = commands.connected(deadline).await.map_err(|error| self.failed(error))?;
-            let kept = answer(deadline, keep.exec_async(&mut connection)).await;
+            let kept = commands.answer(deadline, keep.exec_async(&mut connection)).await;
             kept.map_err(|error| self.failed(error))?;
         }
         Ok(())
@@ -96,7 +96,7 @@ impl Histories {
         let call = self.script.run(&mut connection, |call| {
             call.arg(1).arg(commands.channel(user)).arg(self.lifetime).arg(from).arg(limit);
         });
-        match answer(deadline, call).await {
+        match commands.answer(deadline, call).await {
             Ok(found) => {
                 self.tell(Ok(()));
                 Ok(found)

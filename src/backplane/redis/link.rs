@@ -10,9 +10,12 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::connect::{ConnectError, Connector, is_io};
+use super::connect::{Connected, Connector};
+use super::errors::{ConnectError, is_io};
+use super::route::Route;
 use super::tuning::Tuning;
 use crate::backoff::Backoff;
+use crate::config::HostPort;
 
 /// What a connection is for.
 pub(super) trait Role: Send + Sync + 'static {
@@ -45,6 +48,10 @@ pub(super) enum Failure {
     Silent(Duration),
     #[error("the connection is open and deaf: what this pod publishes to itself does not come back")]
     Deaf,
+    #[error("the sentinels name another master: {0}")]
+    Moved(HostPort),
+    #[error("the server takes no writes: it is a replica, or has become one")]
+    ReadOnly,
     #[error("{what} was not confirmed within {bound:?}")]
     Unconfirmed { what: &'static str, bound: Duration },
     #[error("{what} failed: {error}")]
@@ -66,6 +73,7 @@ pub(super) async fn supervise<R: Role>(
             role: R::NAME,
             address: connector.address(),
             attempt: backoff.attempt() + 1,
+            route: OnceLock::new(),
             since: OnceLock::new(),
         };
         let failure = tokio::select! {
@@ -117,13 +125,15 @@ async fn live<R: Role>(
         }
         Ok::<(), SendError>(())
     };
-    let (connection, _driver) = match connector.connect(take, pushes).await {
+    let Connected { connection, driver: _driver, route } = match connector.connect(take, pushes).await {
         Ok(connected) => connected,
         Err(error) => return error.into(),
     };
+    let route = up.route.get_or_init(|| route);
     tokio::select! {
         biased;
         () = pulse.disconnected.notified() => Failure::Closed,
+        master = route.left() => Failure::Moved(master),
         failure = watch(connection.clone(), tuning, pulse) => failure,
         failure = role.condemned() => failure,
         failure = role.serve(connection.clone(), up) => failure,
@@ -178,17 +188,29 @@ impl Pulse {
 #[derive(Debug)]
 pub(super) struct Up<'a> {
     role: &'a str,
-    /// Host and port, without credentials.
+    /// As configured.
     address: String,
     attempt: u32,
+    /// Once it is connected.
+    route: OnceLock<Route>,
     since: OnceLock<Instant>,
 }
 
 impl Up<'_> {
+    /// Where the connection leads; none before it is made.
+    pub(super) fn route(&self) -> Option<&Route> {
+        self.route.get()
+    }
+
+    /// Host and port, without credentials.
+    fn address(&self) -> String {
+        self.route().map_or_else(|| self.address.clone(), ToString::to_string)
+    }
+
     /// Logs it, with the number of users subscribed where that means something.
     pub(super) fn reached(&self, users: Option<usize>) {
         if self.since.set(Instant::now()).is_ok() {
-            let Self { role: link, address, attempt, .. } = self;
+            let (Self { role: link, attempt, .. }, address) = (self, self.address());
             tracing::info!(link, address, attempt, users, "the link to Redis is up");
         }
     }
@@ -203,7 +225,7 @@ struct Report {
 impl Report {
     fn failed(&mut self, failure: &Failure, up: &Up<'_>) {
         let error = failure.to_string();
-        let Up { role: link, address, attempt, since } = up;
+        let (Up { role: link, attempt, since, .. }, address) = (up, up.address());
         if since.get().is_none() && self.last.as_ref() == Some(&error) {
             tracing::debug!(link, address, attempt, error, "still no link to Redis");
             return;

@@ -5,15 +5,19 @@ mod channels;
 mod commands;
 mod connect;
 mod dial;
+mod errors;
 mod history;
 mod interest;
 mod link;
 mod registry;
 mod resp;
+mod route;
 mod scripts;
+mod sentinel;
 mod subscriptions;
 mod table;
 mod tap;
+mod tls;
 mod tuning;
 
 use std::fmt;
@@ -26,7 +30,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 pub use commands::{PublishOnceError, publish_once};
-pub use connect::{ConnectError, Connector, StartError, UrlError};
+pub use connect::Connector;
+pub use errors::{ConnectError, StartError, UrlError};
+pub use sentinel::SentinelError;
+pub use tls::TlsError;
 pub use tuning::Tuning;
 
 use self::canary::{Cage, Keeper};
@@ -92,7 +99,7 @@ impl RedisBackplane {
     ) -> Result<Arc<Self>, StartError> {
         let channels = Channels::new(&config.channel_prefix, history.is_on());
         let subscriber_link = Connector::new(config, &format!("{name}-subscriber"), &tuning)?;
-        let publisher_link = Connector::new(config, &format!("{name}-publisher"), &tuning)?;
+        let publisher_link = subscriber_link.named(&format!("{name}-publisher"));
 
         let (sender, status) = watch::channel(Status::Connecting);
         let (table, canary) = (Arc::new(Table::default()), Arc::new(Cage::default()));

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 
 use super::canary::Cage;
 use super::channels::{Channel, Channels};
-use super::connect::is_io;
+use super::errors::is_io;
 use super::link::{Failure, Role, Up};
 use super::table::Table;
 use super::tuning::Tuning;

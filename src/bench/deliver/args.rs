@@ -8,7 +8,7 @@ use http::Uri;
 use crate::bench::access::{secret, secret_file};
 use crate::bench::crowd::CrowdArgs;
 use crate::bench::ramp::RampArgs;
-use crate::config::{BackplaneConfig, HistoryConfig, Secret};
+use crate::config::{BackplaneConfig, HistoryConfig, RedisReachArgs, Secret};
 
 /// Largest message, in bytes: the service's default.
 pub(super) const MAX_MESSAGE_BYTES: usize = 65_536;
@@ -77,6 +77,8 @@ pub struct DeliverArgs {
     pub(super) bytes: u32,
     #[command(flatten)]
     redis: RedisArgs,
+    #[command(flatten)]
+    reach: RedisReachArgs,
     /// What stands before the user id in a channel's name
     #[arg(long, value_name = "TEXT", default_value = "ws:")]
     channel_prefix: String,
@@ -143,7 +145,12 @@ impl DeliverArgs {
     pub(super) fn redis(&self) -> anyhow::Result<BackplaneConfig> {
         let url = self.redis.redis_url.as_ref().or(self.redis.redis_url_file.as_ref());
         let url = url.context("--via redis and --via script need --redis-url or --redis-url-file")?;
-        Ok(BackplaneConfig { redis_url: Some(url.clone()), channel_prefix: self.channel_prefix.clone() })
+        let reach = self.reach.reach().map_err(anyhow::Error::msg)?;
+        Ok(BackplaneConfig {
+            redis_url: Some(url.clone()),
+            reach,
+            channel_prefix: self.channel_prefix.clone(),
+        })
     }
 
     /// Where to publish over HTTP, and the key.

@@ -114,11 +114,16 @@ impl Pod {
     /// A backplane with another history.
     pub(crate) fn start_with(url: Secret, tuning: Tuning, history: HistoryConfig) -> Self {
         let config = BackplaneConfig { redis_url: Some(url), ..BackplaneConfig::default() };
+        Self::start_configured(&config, tuning, history)
+    }
+
+    /// A backplane with settings of its own.
+    pub(crate) fn start_configured(config: &BackplaneConfig, tuning: Tuning, history: HistoryConfig) -> Self {
         let recorder = Arc::new(Recorder::default());
         let (sink, observer) =
             (Arc::clone(&recorder) as Arc<dyn Sink>, Arc::clone(&recorder) as Arc<dyn Observer>);
         let stop = CancellationToken::new();
-        let backplane = RedisBackplane::start_tuned(&config, history, sink, observer, "pod-1", &stop, tuning);
+        let backplane = RedisBackplane::start_tuned(config, history, sink, observer, "pod-1", &stop, tuning);
         Self { backplane: backplane.expect("a valid URL"), stop, recorder }
     }
 

@@ -15,6 +15,7 @@ pub(crate) mod raw;
 pub(crate) mod redis;
 pub(crate) mod schema;
 pub(crate) mod scripted;
+pub(crate) mod sentinel;
 pub(crate) mod service;
 pub(crate) mod sidecar;
 pub(crate) mod tokens;

@@ -69,6 +69,11 @@ impl RedisServer {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// The plain port.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The URL of the plain port, as the default user.
     pub(crate) fn url(&self) -> String {
         match &self.password {
@@ -169,6 +174,11 @@ impl RedisServer {
         let prefix = format!("cmdstat_{command}:calls=");
         let line = stats.lines().find_map(|line| line.strip_prefix(prefix.as_str()));
         line.map_or(0, |rest| rest.split(',').next().unwrap_or_default().parse().expect("a number"))
+    }
+
+    /// A connection to keep.
+    pub(crate) async fn keep(&self) -> MultiplexedConnection {
+        self.connect().await.expect("the server takes connections")
     }
 
     async fn connect(&self) -> redis::RedisResult<MultiplexedConnection> {

@@ -1,0 +1,260 @@
+//! How Redis is reached beyond its URL: through sentinels, and by which certificates.
+
+use std::fmt;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use secrecy::ExposeSecret;
+
+use super::fault::{Problem, quoted};
+use super::values::Values;
+use super::{BackplaneConfig, Secret, table};
+
+/// Where a sentinel listens if nothing else is said.
+const SENTINEL_PORT: u16 = 26_379;
+
+/// What the URL does not say.
+#[derive(Debug, Clone, Default)]
+pub struct RedisReach {
+    /// Who knows where the master is; without them the URL leads to it.
+    pub sentinel: Option<SentinelConfig>,
+    /// Certificates, for `rediss://`.
+    pub tls: RedisTlsConfig,
+}
+
+/// The sentinels, and the master that they are asked for.
+#[derive(Debug, Clone)]
+pub struct SentinelConfig {
+    /// `REDIS_SENTINELS`; at least one, none twice.
+    pub servers: Vec<HostPort>,
+    /// The master's name (`REDIS_SENTINEL_MASTER`).
+    pub master: String,
+    /// Who logs in at the sentinels (`REDIS_SENTINEL_USER`); none is their default user.
+    pub user: Option<String>,
+    /// The password for it (`REDIS_SENTINEL_PASSWORD`); none is no login.
+    pub password: Option<Secret>,
+}
+
+/// What is trusted, and what is shown.
+#[derive(Debug, Clone, Default)]
+pub struct RedisTlsConfig {
+    /// Authorities in PEM (`REDIS_TLS_CA`); without them the system's.
+    pub authorities: Option<Secret>,
+    /// The client's own certificate, where servers ask for one.
+    pub identity: Option<RedisIdentity>,
+}
+
+/// A client certificate and its key.
+#[derive(Debug, Clone)]
+pub struct RedisIdentity {
+    /// The chain in PEM, leaf first (`REDIS_TLS_CERTIFICATE`).
+    pub certificate: Secret,
+    /// The leaf's key in PEM (`REDIS_TLS_KEY`).
+    pub key: Secret,
+}
+
+/// A host, by name or address, and a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostPort {
+    /// A name, or an address without brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+    }
+}
+
+impl RedisReach {
+    pub(super) fn read(values: &mut Values) -> Self {
+        let servers = values.servers(&table::REDIS_SENTINELS);
+        let master = values.text(&table::REDIS_SENTINEL_MASTER).unwrap_or_default();
+        let user = values.text(&table::REDIS_SENTINEL_USER);
+        let password = values.secret(&table::REDIS_SENTINEL_PASSWORD, |_| Ok(()));
+        let authorities = values.secret(&table::REDIS_TLS_CA, certificates);
+        let certificate = values.secret(&table::REDIS_TLS_CERTIFICATE, certificates);
+        let key = values.secret(&table::REDIS_TLS_KEY, private_key);
+        let identity = certificate.zip(key).map(|(certificate, key)| RedisIdentity {
+            certificate: certificate.with_line_breaks(),
+            key: key.with_line_breaks(),
+        });
+        Self {
+            sentinel: servers.map(|servers| SentinelConfig { servers, master, user, password }),
+            tls: RedisTlsConfig { authorities: authorities.map(Secret::with_line_breaks), identity },
+        }
+    }
+}
+
+/// The rules between the settings of Redis.
+pub(super) fn check(config: &BackplaneConfig, values: &mut Values) {
+    use table::{
+        REDIS_SENTINEL_PASSWORD, REDIS_SENTINEL_USER, REDIS_SENTINELS, REDIS_TLS_CA, REDIS_TLS_CERTIFICATE,
+        REDIS_TLS_KEY, REDIS_URL,
+    };
+    let needs = [
+        (
+            &REDIS_SENTINELS,
+            &REDIS_URL,
+            "give REDIS_URL too: its scheme, user, password and database are the master's",
+        ),
+        (&REDIS_SENTINEL_PASSWORD, &REDIS_SENTINELS, "list the sentinels, or leave it out"),
+        (&REDIS_SENTINEL_USER, &REDIS_SENTINEL_PASSWORD, "give the user's password, or leave the user out"),
+        (&REDIS_TLS_CERTIFICATE, &REDIS_TLS_KEY, "give the certificate's key too, or neither"),
+        (&REDIS_TLS_KEY, &REDIS_TLS_CERTIFICATE, "give the key's certificate too, or neither"),
+    ];
+    for (setting, other, remedy) in needs {
+        if values.source(setting).is_some() && values.source(other).is_none() {
+            values.fault(setting, Problem::new(format!("needs {}", other.name), remedy));
+        }
+    }
+    let url = config.redis_url.as_ref().and_then(|url| url.read().ok());
+    let plain = url.is_none_or(|url| !url.expose_secret().starts_with("rediss://"));
+    for setting in [&REDIS_TLS_CA, &REDIS_TLS_CERTIFICATE] {
+        if plain && values.source(setting).is_some() && values.sound(&[&REDIS_URL, setting]) {
+            let remedy = "make REDIS_URL a rediss:// URL, or leave the certificates out";
+            values.fault(setting, Problem::new("is for TLS, which REDIS_URL does not ask for", remedy));
+        }
+    }
+}
+
+/// Hosts with ports, as JSON or separated by commas.
+pub(super) fn servers(text: &str) -> Result<Vec<HostPort>, Problem> {
+    const REMEDY: &str = "list HOST:PORT separated by commas, an IPv6 address as [ADDRESS]:PORT";
+    // An address in brackets is no list.
+    let entries: Vec<String> = serde_json::from_str(text)
+        .unwrap_or_else(|_| text.split(',').map(|entry| entry.trim().to_owned()).collect());
+    let mut servers = Vec::new();
+    for entry in &entries {
+        let server = server(entry)
+            .ok_or_else(|| Problem::new(format!("{} is no host and port", quoted(entry)), REMEDY))?;
+        if servers.contains(&server) {
+            return Err(Problem::new(format!("{} is there twice", quoted(entry)), "list each sentinel once"));
+        }
+        servers.push(server);
+    }
+    if servers.is_empty() { Err(Problem::new("lists nobody", REMEDY)) } else { Ok(servers) }
+}
+
+fn server(entry: &str) -> Option<HostPort> {
+    let (host, port) = match entry.strip_prefix('[') {
+        Some(rest) => {
+            let (host, port) = rest.split_once(']')?;
+            host.parse::<std::net::Ipv6Addr>().ok()?;
+            (host, port.strip_prefix(':').or_else(|| port.is_empty().then_some(""))?)
+        }
+        None => {
+            let (host, port) = entry.split_once(':').unwrap_or((entry, ""));
+            let sound = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+            (Some(host).filter(|host| sound && !host.is_empty())?, port)
+        }
+    };
+    let port = if port.is_empty() && !entry.ends_with(':') { SENTINEL_PORT } else { port.parse().ok()? };
+    (port != 0).then(|| HostPort { host: host.to_owned(), port })
+}
+
+fn certificates(pem: &str) -> Result<(), Problem> {
+    let pem = pem.replace("\\n", "\n");
+    let mut found = CertificateDer::pem_slice_iter(pem.as_bytes()).peekable();
+    if found.peek().is_some() && found.all(|certificate| certificate.is_ok()) {
+        return Ok(());
+    }
+    let remedy = "give it whole, from -----BEGIN CERTIFICATE----- on, line breaks included";
+    Err(Problem::new("holds no certificate in PEM", remedy))
+}
+
+fn private_key(pem: &str) -> Result<(), Problem> {
+    let pem = pem.replace("\\n", "\n");
+    let remedy = "give it whole and not encrypted, from -----BEGIN PRIVATE KEY----- on, line breaks included";
+    let found = PrivateKeyDer::from_pem_slice(pem.as_bytes());
+    found.map(drop).map_err(|_| Problem::new("holds no private key in PEM", remedy))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Sources};
+
+    const TLS: (&str, &str) = ("redis-url", "rediss://redis");
+
+    fn load(settings: &[(&str, &str)]) -> Result<RedisReach, String> {
+        let sources =
+            settings.iter().fold(Sources::default(), |sources, (flag, value)| sources.with_flag(flag, value));
+        Config::load(&sources)
+            .map(|loaded| loaded.config.backplane.reach)
+            .map_err(|faults| faults.to_string())
+    }
+
+    #[test]
+    fn sentinels_are_hosts_with_ports() {
+        let list = "s-1.redis.svc:26380, 10.0.0.7,[fd00::7]:5,[::1]";
+        let shown: Vec<String> = servers(list).expect("sound").iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["s-1.redis.svc:26380", "10.0.0.7:26379", "[fd00::7]:5", "[::1]:26379"]);
+        assert_eq!(servers(r#"["a:1","b:2"]"#).expect("sound").len(), 2);
+        for bad in [
+            "a:1,",
+            "a:",
+            "a:0",
+            "a:65536",
+            "::1",
+            "redis://a:1",
+            "u@a:1",
+            "[a]:1",
+            "[::1]x",
+            "a b",
+            "[]",
+            "[1]",
+        ] {
+            assert!(servers(bad).is_err(), "{bad}");
+        }
+        assert!(servers("a,b,a:26379").expect_err("twice").problem.contains("twice"));
+    }
+
+    #[test]
+    fn a_master_has_a_name_even_if_nobody_gave_one() {
+        let reach = load(&[("redis-url", "redis://redis"), ("redis-sentinels", "a,b,c")]).expect("sound");
+        let sentinel = reach.sentinel.expect("there");
+        assert_eq!((sentinel.servers.len(), sentinel.master.as_str()), (3, "mymaster"));
+        let yaml = Sources::default()
+            .with_yaml("a.yaml", "redis_url: redis://redis\nredis_sentinels: ['a:1', 'b:2']\n");
+        let loaded = Config::load(&yaml).expect("a list in YAML").config;
+        assert_eq!(loaded.backplane.reach.sentinel.expect("there").servers.len(), 2);
+    }
+
+    #[test]
+    fn certificates_are_looked_at_at_the_start() {
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let certificate = rcgen::CertificateParams::new(Vec::new()).expect("valid").self_signed(&key);
+        let (certificate, key) = (certificate.expect("made").pem(), key.serialize_pem());
+        let escaped = key.replace('\n', "\\n");
+        let reach = load(&[TLS, ("redis-tls-certificate", &certificate), ("redis-tls-key", &escaped)]);
+        let identity = reach.expect("sound").tls.identity.expect("there");
+        assert_eq!(identity.key.read().expect("in place").expose_secret(), key);
+
+        for (settings, part) in [
+            (&[TLS, ("redis-tls-certificate", certificate.as_str())][..], "needs REDIS_TLS_KEY"),
+            (&[TLS, ("redis-tls-key", key.as_str())], "needs REDIS_TLS_CERTIFICATE"),
+            (&[TLS, ("redis-tls-ca", key.as_str())], "holds no certificate"),
+            (&[TLS, ("redis-tls-key", certificate.as_str())], "holds no private key"),
+            (
+                &[("redis-url", "redis://r"), ("redis-tls-ca", certificate.as_str())],
+                "make REDIS_URL a rediss://",
+            ),
+            (&[("redis-sentinels", "a")], "needs REDIS_URL"),
+            (&[TLS, ("redis-sentinel-password", "hush")], "needs REDIS_SENTINELS"),
+            (
+                &[TLS, ("redis-sentinels", "a"), ("redis-sentinel-user", "ws")],
+                "needs REDIS_SENTINEL_PASSWORD",
+            ),
+        ] {
+            let text = load(settings).expect_err(part);
+            assert!(
+                text.contains(part) && !text.contains("hush") && !text.contains("BEGIN PRIVATE KEY-----\n"),
+                "{text}"
+            );
+        }
+    }
+}
