@@ -1,35 +1,58 @@
 //! Redis behind TLS with a certificate of a private authority.
 //!
-//! Which authorities are trusted is a matter of the process (`SSL_CERT_FILE`), so the client's half of each test runs
-//! in a process of its own.
+//! Which authorities the system trusts is a matter of the process (`SSL_CERT_FILE`), so the client's half of tests of that
+//! runs in a process of its own.
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use websocket_service::backplane::{Backplane, Status};
+use websocket_service::config::HistoryConfig;
 
-use crate::support::backplane::{Pod, publication, user};
+use crate::support::backplane::{Pod, publication, quick, user};
 use crate::support::logs::Logs;
+use crate::support::mounted::Mounted;
 use crate::support::redis::{Options, RedisServer};
+use crate::support::sentinel::Sentinel;
+use crate::support::service::config;
 use crate::support::{LOCAL, eventually};
 
 /// Where a child process finds the URL: in a file beside the certificates.
 const URL: &str = "url";
 
+/// A private authority.
+struct Authority {
+    pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut authority = CertificateParams::new(Vec::new()).expect("valid");
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key");
+        let pem = authority.self_signed(&key).expect("a certificate").pem();
+        Self { pem, issuer: Issuer::new(authority, key) }
+    }
+
+    /// A certificate for a name (and this machine's address, by which sentinels name servers), and its key.
+    fn issue(&self, name: &str) -> (String, String) {
+        let key = KeyPair::generate().expect("a key");
+        let names = vec![name.to_owned(), "127.0.0.1".to_owned()];
+        let mut certificate = CertificateParams::new(names).expect("valid");
+        // Another name than the authority's: what names itself as its issuer is taken for self-signed.
+        certificate.distinguished_name.push(DnType::CommonName, name);
+        let certificate = certificate.signed_by(&key, &self.issuer);
+        (certificate.expect("a certificate").pem(), key.serialize_pem())
+    }
+}
+
 fn make_certificates(folder: &Path) {
-    let mut authority = CertificateParams::new(Vec::new()).expect("valid");
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let key = KeyPair::generate().expect("a key");
-    let root = authority.self_signed(&key).expect("a certificate");
-    let issuer = Issuer::new(authority, key);
-    let server_key = KeyPair::generate().expect("a key");
-    let server = CertificateParams::new(vec!["localhost".to_owned()]).expect("valid");
-    let server = server.signed_by(&server_key, &issuer).expect("a certificate");
-    for (name, text) in
-        [("ca.pem", root.pem()), ("server.pem", server.pem()), ("server.key", server_key.serialize_pem())]
-    {
+    let authority = Authority::new();
+    let (server, key) = authority.issue("localhost");
+    for (name, text) in [("ca.pem", authority.pem), ("server.pem", server), ("server.key", key)] {
         fs::write(folder.join(name), text).expect("written");
     }
 }
@@ -90,4 +113,78 @@ async fn child_is_refused() {
     let pod = Pod::start(&url());
     eventually("the reason is logged", LOCAL, async || logs.count("invalid peer certificate") >= 1).await;
     assert_eq!(pod.backplane.status(), Status::Connecting);
+}
+
+/// A folder with an authority, a server that trusts only it and asks clients for certificates, and a pod's settings.
+async fn strict(folder: &Mounted) -> RedisServer {
+    let tls = Path::new(&folder.path("")).to_owned();
+    let authority = Some(folder.path("ca.pem").into());
+    RedisServer::start_with(Options { tls: Some(tls), clients_of: authority, ..Options::default() }).await
+}
+
+/// A pod on TLS whose authorities and certificate are files.
+fn pod(url: &str, folder: &Mounted, shown: bool, more: &[(&str, &str)]) -> Pod {
+    let files = ["ca.pem", "client.pem", "client.key"].map(|name| folder.path(name));
+    let mut settings = vec![("REDIS_URL", url), ("REDIS_TLS_CA_FILE", &files[0])];
+    if shown {
+        settings.extend([("REDIS_TLS_CERTIFICATE_FILE", &*files[1]), ("REDIS_TLS_KEY_FILE", &*files[2])]);
+    }
+    settings.extend_from_slice(more);
+    Pod::start_configured(&config(&settings).backplane, quick(), HistoryConfig::default())
+}
+
+fn texts(authority: &Authority, client: (String, String)) -> Vec<(&'static str, String)> {
+    let (server, key) = authority.issue("localhost");
+    vec![
+        ("ca.pem", authority.pem.clone()),
+        ("server.pem", server),
+        ("server.key", key),
+        ("client.pem", client.0),
+        ("client.key", client.1),
+    ]
+}
+
+fn mounted<'a>(texts: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
+    texts.iter().map(|(name, text)| (*name, text.as_str())).collect()
+}
+
+#[tokio::test]
+async fn a_client_certificate_is_shown_and_rotated_without_a_restart() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    // At first the pod has a certificate of somebody else's.
+    let folder = Mounted::new(&mounted(&texts(&authority, other.issue("pod"))));
+    let server = strict(&folder).await;
+    let logs = Logs::capture();
+    let pod = pod(&server.tls_url(), &folder, true, &[]);
+    eventually("it is refused", LOCAL, async || logs.count("no link to Redis") >= 1).await;
+    assert_eq!(pod.backplane.status(), Status::Connecting);
+
+    folder.change(&mounted(&texts(&authority, authority.issue("pod"))));
+    pod.until_status(Status::Up).await;
+    let _ann = pod.subscribe("ann").await;
+    let published = pod.backplane.publish(user("ann"), publication("through TLS")).await;
+    assert_eq!(published.map(|published| published.subscribers), Ok(1));
+    assert_eq!(logs.count("PRIVATE KEY"), 0);
+}
+
+#[tokio::test]
+async fn nobody_without_a_certificate_is_let_in() {
+    let authority = Authority::new();
+    let folder = Mounted::new(&mounted(&texts(&authority, authority.issue("pod"))));
+    let server = strict(&folder).await;
+    let logs = Logs::capture();
+    let pod = pod(&server.tls_url(), &folder, false, &[]);
+    eventually("the reason is logged", LOCAL, async || logs.count("CertificateRequired") >= 1).await;
+    assert_eq!(pod.backplane.status(), Status::Connecting);
+}
+
+#[tokio::test]
+async fn sentinels_are_spoken_to_by_tls_as_well() {
+    let authority = Authority::new();
+    let folder = Mounted::new(&mounted(&texts(&authority, authority.issue("pod"))));
+    let server = strict(&folder).await;
+    let sentinel = Sentinel::start_tls(&server, &folder.path("")).await;
+    let list = sentinel.address().replace("127.0.0.1", "localhost");
+    let pod = pod("rediss://nobody.invalid", &folder, true, &[("REDIS_SENTINELS", &list)]);
+    pod.until_status(Status::Up).await;
 }

@@ -37,6 +37,8 @@ pub(crate) struct Options {
     pub(crate) lines: Vec<&'static str>,
     /// A folder with `server.pem` and `server.key`, for a TLS port besides the plain one.
     pub(crate) tls: Option<PathBuf>,
+    /// The authority whose certificates clients have to show on that port.
+    pub(crate) clients_of: Option<PathBuf>,
 }
 
 impl RedisServer {
@@ -67,6 +69,11 @@ impl RedisServer {
     /// Host and port of the plain port.
     pub(crate) fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The TLS port.
+    pub(crate) fn tls_port(&self) -> u16 {
+        self.tls_port
     }
 
     /// The plain port.
@@ -239,7 +246,11 @@ fn write_configuration(directory: &Path, options: &Options, port: u16, tls_port:
         let tls = tls.display();
         text += &format!(
             "tls-port {tls_port}\ntls-cert-file {tls}/server.pem\ntls-key-file {tls}/server.key\n\
-             tls-auth-clients no\n"
+             {}\n",
+            match &options.clients_of {
+                Some(authority) => format!("tls-auth-clients yes\ntls-ca-cert-file {}", authority.display()),
+                None => "tls-auth-clients no".to_owned(),
+            }
         );
     }
     if let Some(password) = options.password {

@@ -37,9 +37,23 @@ pub(crate) struct Sentinel {
 impl Sentinel {
     /// Watches a master; `lines` are further ones of its configuration.
     pub(crate) async fn start(master: &RedisServer, quorum: usize, lines: &[&str]) -> Self {
+        Self::launch(master.port(), quorum, false, lines).await
+    }
+
+    /// Watches a master by TLS and is itself spoken to by TLS only, by clients with certificates. The folder holds those
+    /// of the server and of its authority.
+    pub(crate) async fn start_tls(master: &RedisServer, folder: &str) -> Self {
+        let files = [("cert", "server.pem"), ("key", "server.key"), ("ca-cert", "ca.pem")];
+        let mut lines = files.map(|(what, name)| format!("tls-{what}-file {folder}/{name}")).to_vec();
+        lines.push("tls-replication yes".to_owned());
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        Self::launch(master.tls_port(), 1, true, &lines).await
+    }
+
+    async fn launch(master: u16, quorum: usize, tls: bool, lines: &[&str]) -> Self {
         for _ in 0..5 {
             let (directory, port) = (tempfile::tempdir().expect("a temporary folder"), free_port());
-            configure(directory.path(), port, master.port(), quorum, lines);
+            configure(directory.path(), port, tls, (master, quorum), lines);
             let mut child = Command::new("redis-server")
                 .arg(directory.path().join("sentinel.conf"))
                 .arg("--sentinel")
@@ -109,10 +123,11 @@ impl Drop for Sentinel {
     }
 }
 
-fn configure(directory: &Path, port: u16, master: u16, quorum: usize, lines: &[&str]) {
+fn configure(directory: &Path, port: u16, tls: bool, (master, quorum): (u16, usize), lines: &[&str]) {
+    let ports = if tls { format!("port 0\ntls-port {port}") } else { format!("port {port}") };
     let folder = directory.display();
     let mut text = format!(
-        "bind 127.0.0.1\nport {port}\ndir {folder}\nlogfile {folder}/log\n\
+        "bind 127.0.0.1 ::1\n{ports}\ndir {folder}\nlogfile {folder}/log\n\
          sentinel monitor {MASTER} 127.0.0.1 {master} {quorum}\n\
          sentinel down-after-milliseconds {MASTER} 1500\nsentinel failover-timeout {MASTER} 6000\n\
          sentinel parallel-syncs {MASTER} 2\n"
