@@ -41,6 +41,8 @@ ROUTE = merge(GATEWAY, {"httpRoute": {"enabled": True}})
 TLS_SECRET = {"metricsAdapter": {"tls": {"mode": "secret", "existingSecret": "mine", "caBundle": "Q0E="}}}
 JWT_SECRET = {"jwt": {"existingSecret": "keys"}}
 API_SECRET = {"apiKey": {"existingSecret": "api"}}
+SENTINELS = {"redis": {"existingSecret": "redis", "sentinel": {"servers": ["a:26379"]}}}
+SENTINEL_SECRET = merge(SENTINELS, {"redis": {"sentinel": {"existingSecret": "pass"}}})
 REDIS_SECRET = {"redis": {"existingSecret": "redis"}}
 TRACED = {"tracing": {"endpoint": "http://collector:4318"}}
 EGRESS = {"networkPolicy": {"egress": {"enabled": True}}}
@@ -57,6 +59,16 @@ class Case(NamedTuple):
 
 def env(name: str) -> str:
     return f"{MAIN} env [name={name}] value"
+
+
+# Where all that talks to Redis finds what the URL does not say.
+CREDENTIALS = "/etc/websocket-service/redis-credentials"
+PROJECTED = f"{POD} volumes [name=redis-credentials] projected sources"
+
+
+def reaching(name: str, value: str) -> list[tuple]:
+    """A setting of Redis in each container that talks to it."""
+    return [(o, f"{container} env [name=WEBSOCKET_SERVICE_{name}] value", value) for o, container in ((D, MAIN), (D, GAUGE), (A, ADAPTER))]
 
 
 def one(given: object, name: str, path: str, expected: object = None, **more: object) -> Case:
@@ -126,6 +138,24 @@ CASES: dict[str, Case] = {
         (R, "", ABSENT),
     ]),
     "redis.existingSecretKey": one("k", D, f"{POD} volumes [name=redis] secret items [path=redis-url] key", among=REDIS_SECRET),
+    "redis.sentinel.servers": Case(["a:26379", "[fd00::7]:26380"], reaching("REDIS_SENTINELS", "a:26379,[fd00::7]:26380"), among=REDIS_SECRET),
+    "redis.sentinel.master": Case("chat", reaching("REDIS_SENTINEL_MASTER", "chat"), among=SENTINELS),
+    "redis.sentinel.user": Case("ws", reaching("REDIS_SENTINEL_USER", "ws"), among=SENTINEL_SECRET),
+    "redis.sentinel.existingSecret": Case("mine", [
+        *reaching("REDIS_SENTINEL_PASSWORD_FILE", f"{CREDENTIALS}/sentinel-password"),
+        *((o, f"{PROJECTED} [0] secret name", "mine") for o in (D, A)),
+    ], among=SENTINELS),
+    "redis.sentinel.existingSecretKey": one("k", D, f"{PROJECTED} [0] secret items [path=sentinel-password] key", among=SENTINEL_SECRET),
+    "redis.tls.caSecret": Case("mine", [
+        *reaching("REDIS_TLS_CA_FILE", f"{CREDENTIALS}/ca.crt"),
+        *((o, f"{PROJECTED} [0] secret name", "mine") for o in (D, A)),
+    ], among=REDIS_SECRET),
+    "redis.tls.caSecretKey": one("k", D, f"{PROJECTED} [0] secret items [path=ca.crt] key", among=merge(REDIS_SECRET, {"redis": {"tls": {"caSecret": "ca"}}})),
+    "redis.tls.clientSecret": Case("mine", [
+        *reaching("REDIS_TLS_CERTIFICATE_FILE", f"{CREDENTIALS}/tls.crt"),
+        *reaching("REDIS_TLS_KEY_FILE", f"{CREDENTIALS}/tls.key"),
+        *((o, f"{PROJECTED} [0] secret name", "mine") for o in (D, A)),
+    ], among=REDIS_SECRET),
     "redis.bundled.enabled": Case(False, [
         (R, "", ABSENT),
         (D, env("WEBSOCKET_SERVICE_REDIS_URL_FILE"), ABSENT),
@@ -339,7 +369,8 @@ def test_the_schema_and_the_comments_name_the_same_values() -> None:
 
 # Settings of the service that follow from other values.
 OWNED = [
-    "port", "admin_port", "max_connections", "redis_url", "jwt_secret_key", "jwt_public_key", "jwt_previous_secret_key",
+    "port", "admin_port", "max_connections", "redis_url", "redis_sentinels", "redis_sentinel_master",
+    "redis_sentinel_user", "redis_sentinel_password", "redis_tls_ca", "redis_tls_certificate", "redis_tls_key", "jwt_secret_key", "jwt_public_key", "jwt_previous_secret_key",
     "jwt_previous_public_key", "jwt_keys_dir", "api_key", "drain_lame_duck_seconds", "drain_spread_seconds",
     "drain_linger_seconds", "drain_close_code",
 ]

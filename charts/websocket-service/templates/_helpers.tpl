@@ -131,12 +131,92 @@ Where messages between pods go: `existing`, `url`, `bundled` or `none`.
     items:
       - key: {{ include "ws.redis.secretKey" . }}
         path: redis-url
+{{- if include "ws.redis.credentials" . }}
+- name: redis-credentials
+  projected:
+    defaultMode: 0440
+    sources:
+      {{- with .Values.redis.sentinel }}
+      {{- if .existingSecret }}
+      - secret:
+          name: {{ .existingSecret }}
+          items:
+            - key: {{ .existingSecretKey }}
+              path: sentinel-password
+      {{- end }}
+      {{- end }}
+      {{- with .Values.redis.tls }}
+      {{- if .caSecret }}
+      - secret:
+          name: {{ .caSecret }}
+          items:
+            - key: {{ .caSecretKey }}
+              path: ca.crt
+      {{- end }}
+      {{- if .clientSecret }}
+      - secret:
+          name: {{ .clientSecret }}
+          items:
+            - key: tls.crt
+              path: tls.crt
+            - key: tls.key
+              path: tls.key
+      {{- end }}
+      {{- end }}
+{{- end }}
 {{- end }}
 
 {{- define "ws.redis.mount" -}}
 - name: redis
   mountPath: /etc/websocket-service/redis
   readOnly: true
+{{- if include "ws.redis.credentials" . }}
+- name: redis-credentials
+  mountPath: /etc/websocket-service/redis-credentials
+  readOnly: true
+{{- end }}
+{{- end }}
+
+{{/*
+Whether there is more to mount than the URL.
+*/}}
+{{- define "ws.redis.credentials" -}}
+{{- if or .Values.redis.sentinel.existingSecret .Values.redis.tls.caSecret .Values.redis.tls.clientSecret }}true{{ end }}
+{{- end }}
+
+{{/*
+How Redis is reached beyond its URL: variables that all programs understand. Nothing where the URL says it all.
+*/}}
+{{- define "ws.redis.env" -}}
+{{- $folder := "/etc/websocket-service/redis-credentials" -}}
+{{- with .Values.redis.sentinel }}
+{{- if .servers }}
+- name: WEBSOCKET_SERVICE_REDIS_SENTINELS
+  value: {{ join "," .servers | quote }}
+- name: WEBSOCKET_SERVICE_REDIS_SENTINEL_MASTER
+  value: {{ .master | quote }}
+{{- if .user }}
+- name: WEBSOCKET_SERVICE_REDIS_SENTINEL_USER
+  value: {{ .user | quote }}
+{{- end }}
+{{- if .existingSecret }}
+- name: WEBSOCKET_SERVICE_REDIS_SENTINEL_PASSWORD_FILE
+  value: {{ $folder }}/sentinel-password
+{{- end }}
+{{- end }}
+{{- end }}
+{{- with .Values.redis.tls }}
+{{- if .caSecret }}
+- name: WEBSOCKET_SERVICE_REDIS_TLS_CA_FILE
+  value: {{ $folder }}/ca.crt
+{{- end }}
+{{- if .clientSecret }}
+- name: WEBSOCKET_SERVICE_REDIS_TLS_CERTIFICATE_FILE
+  value: {{ $folder }}/tls.crt
+- name: WEBSOCKET_SERVICE_REDIS_TLS_KEY_FILE
+  value: {{ $folder }}/tls.key
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{/*

@@ -12,6 +12,13 @@ refused by values.schema.json before.
   "admin_port" "nothing: it is 9004"
   "max_connections" "capacity.connectionsPerPod"
   "redis_url" "redis.url or redis.existingSecret"
+  "redis_sentinels" "redis.sentinel.servers"
+  "redis_sentinel_master" "redis.sentinel.master"
+  "redis_sentinel_user" "redis.sentinel.user"
+  "redis_sentinel_password" "redis.sentinel.existingSecret"
+  "redis_tls_ca" "redis.tls.caSecret"
+  "redis_tls_certificate" "redis.tls.clientSecret"
+  "redis_tls_key" "redis.tls.clientSecret"
   "jwt_secret_key" "jwt.existingSecret or jwt.secret"
   "jwt_public_key" "jwt.existingSecret or jwt.publicKey"
   "jwt_previous_secret_key" "jwt.existingSecretPreviousKey"
@@ -55,6 +62,18 @@ refused by values.schema.json before.
 {{- /* Redis. */}}
 {{- if and $v.redis.url $v.redis.existingSecret }}
 {{- fail "redis.url and redis.existingSecret are both given: remove one." }}
+{{- end }}
+{{- if and (or $v.redis.sentinel.servers $v.redis.tls.caSecret $v.redis.tls.clientSecret) (not (has $mode (list "url" "existing"))) }}
+{{- fail "redis.sentinel and redis.tls are for a Redis of your own: give redis.url or redis.existingSecret, or remove them." }}
+{{- end }}
+{{- if and (or $v.redis.tls.caSecret $v.redis.tls.clientSecret) (eq $mode "url") (not (hasPrefix "rediss://" $v.redis.url)) }}
+{{- fail "redis.tls is given, but redis.url does not ask for TLS: make it rediss://, or remove redis.tls." }}
+{{- end }}
+{{- if and (or $v.redis.sentinel.user $v.redis.sentinel.existingSecret) (not $v.redis.sentinel.servers) }}
+{{- fail "redis.sentinel.user and redis.sentinel.existingSecret are for sentinels, of which there are none: list redis.sentinel.servers, or remove them." }}
+{{- end }}
+{{- if and $v.redis.sentinel.user (not $v.redis.sentinel.existingSecret) }}
+{{- fail "redis.sentinel.user needs its password: give redis.sentinel.existingSecret." }}
 {{- end }}
 
 {{- if and (regexMatch "[{}]" (toString $v.settings.websocket_channel_prefix)) (ne (toString $v.settings.history_size) "0") }}
