@@ -8,13 +8,14 @@ use websocket_service::backplane::{Backplane, BackplaneError, Status};
 use websocket_service::config::HistoryConfig;
 
 use crate::support::backplane::{Pod, publication, quick, user};
-use crate::support::daemon::Daemon;
+use crate::support::daemon::{Daemon, command};
 use crate::support::http;
 use crate::support::logs::Logs;
 use crate::support::program::Program;
 use crate::support::redis::RedisServer;
 use crate::support::sentinel::{AGREED, Knows, MASTER, Scripted, Sentinel, Watched};
-use crate::support::service::{SECRET, config};
+use crate::support::service::{SECRET, Service, config};
+use crate::support::sidecar::Sidecar;
 use crate::support::{LOCAL, eventually};
 
 /// The URL's host is nobody: only its scheme, login and database count.
@@ -259,13 +260,29 @@ async fn a_master_that_is_cut_off_and_stays_open_loses_nothing() {
 }
 
 #[tokio::test]
-async fn the_programs_follow_the_sentinels() {
+async fn the_sidecar_reports_to_the_new_master() {
+    let (old, new) = (RedisServer::start().await, RedisServer::start().await);
+    let sentinels = scripted(Knows::Master(old.port(), 1)).await;
+    let service = Service::start(&[]).await;
+    let list = addresses(&sentinels).join(",");
+    let environment =
+        [("WEBSOCKET_SERVICE_REDIS_URL", URL), ("WEBSOCKET_SERVICE_REDIS_SENTINELS", list.as_str())];
+    let sidecar = Sidecar::start("a", service.admin(), &environment).await;
+    sidecar.reports(&old, 0).await;
+    // The old one stays open, and takes whatever is written.
+    learn(&sentinels, Knows::Master(new.port(), 2));
+    sidecar.reports(&new, 0).await;
+}
+
+#[tokio::test]
+async fn a_message_from_the_shell_goes_to_the_master() {
     let master = RedisServer::start().await;
     let sentinel = Sentinel::start(&master, 1, &[]).await;
     let address = sentinel.address();
     let settings =
         [("REDIS_URL", URL), ("REDIS_SENTINELS", address.as_str()), ("REDIS_SENTINEL_MASTER", MASTER)];
-    let mut publish = crate::support::daemon::command(&settings, &["publish", "ann", "hello"]);
+    let mut publish = command(&settings, &["publish", "ann", "hello"]);
     let mut publish = Program::start(&mut publish);
     assert_eq!(publish.exit_code().await, Some(0), "{}", publish.text());
+    assert_eq!(master.run::<u64>("XLEN", &[b"{ws:ann}:history"]).await, 1);
 }
