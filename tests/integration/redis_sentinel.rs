@@ -79,7 +79,7 @@ async fn a_sentinel_that_is_away_or_knows_only_the_past_changes_nothing() {
 
     // From here on the one that knows the past is the only one to answer.
     sentinels[2].learn(Knows::Silent);
-    sentinels[1].asked(6).await;
+    sentinels[1].asked(3).await;
     assert_eq!((pod.seen().statuses, pod.seen().gaps), (vec![Status::Up], 0));
     // Also not for a new link.
     let logs = Logs::capture();

@@ -129,7 +129,7 @@ fn configure(directory: &Path, port: u16, tls: bool, (master, quorum): (u16, usi
     let mut text = format!(
         "bind 127.0.0.1 ::1\n{ports}\ndir {folder}\nlogfile {folder}/log\n\
          sentinel monitor {MASTER} 127.0.0.1 {master} {quorum}\n\
-         sentinel down-after-milliseconds {MASTER} 1500\nsentinel failover-timeout {MASTER} 6000\n\
+         sentinel down-after-milliseconds {MASTER} 3000\nsentinel failover-timeout {MASTER} 6000\n\
          sentinel parallel-syncs {MASTER} 2\n"
     );
     for line in lines {
