@@ -109,7 +109,11 @@ impl Sentinels {
             match answer {
                 Ok(Some(master)) => answers.push(master),
                 Ok(None) => unknown = true,
-                Err(error) => silent = Some(error),
+                // Of the first in the list, so that an outage is told in the same words from attempt to attempt.
+                Err((place, error)) if silent.as_ref().is_none_or(|(first, _)| place < *first) => {
+                    silent = Some((place, error));
+                }
+                Err(_) => {}
             }
             if answers.len() >= most {
                 deadline = deadline.min(Instant::now() + GRACE);
@@ -117,7 +121,7 @@ impl Sentinels {
         }
         match silent {
             _ if !answers.is_empty() => self.believe(&answers, before.as_ref()),
-            Some(error) if !unknown => Err(error),
+            Some((_, error)) if !unknown => Err(error),
             _ => Err(SentinelError::Unknown(self.config.master.clone())),
         }
     }
@@ -184,7 +188,7 @@ impl Sentinels {
     }
 
     /// What one of them knows; none where it knows no such master.
-    async fn ask(&self, place: usize, manner: &Manner) -> Result<Option<Master>, SentinelError> {
+    async fn ask(&self, place: usize, manner: &Manner) -> Result<Option<Master>, (usize, SentinelError)> {
         let (Some(at), Some(line)) = (self.config.servers.get(place), self.lines.get(place)) else {
             return Ok(None);
         };
@@ -194,7 +198,7 @@ impl Sentinels {
             Err(_) => format!("no answer within {ANSWER:?}"),
         };
         *line.lock() = None;
-        Err(SentinelError::Silent { at: at.clone(), reason })
+        Err((place, SentinelError::Silent { at: at.clone(), reason }))
     }
 
     async fn question(

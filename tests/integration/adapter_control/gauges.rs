@@ -13,6 +13,7 @@ use websocket_service::adapter::settings::Settings;
 use websocket_service::protocol::{PodGauge, gauge_key};
 
 use crate::support::redis::RedisServer;
+use crate::support::sentinel::{Knows, Scripted};
 use crate::support::{LOCAL, eventually};
 
 /// The pods' own gauges: `v4` on 127.0.0.1 and `v6` on `::1`, with one port for both as in a cluster.
@@ -116,6 +117,25 @@ async fn reports_come_from_redis_and_from_the_pods_while_it_is_away() {
     report(&redis, &gauge("v6", 8, 0)).await;
     eventually("Redis is read again", LOCAL, async || gauges.read(&known()).await.total == Some(15)).await;
     assert_eq!(metrics.redis_up.get(), 1);
+}
+
+#[tokio::test]
+async fn reports_come_from_the_master_that_sentinels_name() {
+    let (old, new) = (RedisServer::start().await, RedisServer::start().await);
+    let sentinel = Scripted::start(Knows::Master(old.port(), 1)).await;
+    let pods = Pods::start(gauge("v4", 100, 0), gauge("v6", 200, 0)).await;
+    for (redis, connections) in [(&old, 1), (&new, 2)] {
+        report(redis, &gauge("v4", connections, 0)).await;
+        report(redis, &gauge("v6", connections, 0)).await;
+    }
+    let list = sentinel.address();
+    let flags = ["--redis-url", "redis://nobody.invalid", "--redis-sentinels", list.as_str()];
+    let (mut gauges, metrics) = pods.gauges(&flags);
+    assert_eq!(gauges.read(&known()).await.total, Some(2));
+    assert_eq!(metrics.redis_up.get(), 1);
+    // The old one stays open, and answers.
+    sentinel.learn(Knows::Master(new.port(), 2));
+    eventually("the new master is read", LOCAL, async || gauges.read(&known()).await.total == Some(4)).await;
 }
 
 #[tokio::test]
