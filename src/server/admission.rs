@@ -126,8 +126,8 @@ mod tests {
     const HERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
     const THERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
 
-    fn admission(limits: LimitsConfig) -> Arc<Admission> {
-        Admission::new(&limits, MemoryShare::default())
+    fn admission(limits: &LimitsConfig) -> Arc<Admission> {
+        Admission::new(limits, MemoryShare::default())
     }
 
     fn statuses(admission: &Arc<Admission>, address: IpAddr, times: usize) -> (Vec<Place>, Vec<u16>) {
@@ -147,7 +147,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_full_pod_refuses_until_somebody_leaves() {
-        let admission = admission(LimitsConfig { connections: 2, ..LimitsConfig::default() });
+        let admission = admission(&LimitsConfig { connections: 2, ..LimitsConfig::default() });
         let (places, refused) = statuses(&admission, HERE, 3);
         assert_eq!((places.len(), refused), (2, vec![503]));
         drop(places);
@@ -172,7 +172,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_address_has_its_share() {
         let limits = LimitsConfig { per_address: Some(1), connections: 3, ..LimitsConfig::default() };
-        let admission = admission(limits);
+        let admission = admission(&limits);
         let (here, refused) = statuses(&admission, HERE, 2);
         assert_eq!((here.len(), refused), (1, vec![429]));
         assert_eq!(statuses(&admission, THERE, 1).0.len(), 1);
@@ -184,7 +184,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn upgrades_come_at_the_configured_rate() {
         let limits = LimitsConfig { handshakes_per_second: Some(5), ..LimitsConfig::default() };
-        let admission = admission(limits);
+        let admission = admission(&limits);
         assert_eq!(statuses(&admission, HERE, 8).1, vec![503; 3]);
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(statuses(&admission, HERE, 8).1, vec![503; 3]);

@@ -195,11 +195,10 @@ fn told(closed: &Closed, pod: &str) -> LastClose {
         code: closed.with.number(),
         reason: closed.reason.clone().into_owned(),
         at: rfc3339(closed.at),
-        // Milliseconds are enough for a person.
         lasted_seconds: closed.lasted.as_millis() as f64 / 1_000.0,
     }
 }
 
 fn rfc3339(time: SystemTime) -> String {
-    OffsetDateTime::from(time).format(&Rfc3339).unwrap_or_default()
+    OffsetDateTime::from(time).truncate_to_millisecond().format(&Rfc3339).unwrap_or_default()
 }

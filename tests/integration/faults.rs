@@ -9,7 +9,7 @@ use crate::support::daemon::Daemon;
 use crate::support::http;
 use crate::support::redis::{Options, RedisServer};
 use crate::support::service::{Service, token};
-use crate::support::{LOCAL, eventually, within};
+use crate::support::{LOCAL, eventually};
 
 /// Redis takes this many clients in the tests about that.
 const CLIENTS: usize = 8;
@@ -99,7 +99,7 @@ async fn at_the_limit_of_open_files_who_is_there_stays_and_the_next_one_waits() 
     client.send("still there?".into()).await;
     assert_eq!(client.text().await, "Echo: still there?");
     drop(sockets);
-    within("it takes connections again", LOCAL, async { while !serves(service.public).await {} }).await;
+    eventually("it takes connections again", LOCAL, async || Box::pin(serves(service.public)).await).await;
 }
 
 #[tokio::test]

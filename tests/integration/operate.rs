@@ -1,6 +1,8 @@
 //! What probes, operators and the sidecar ask: health, readiness, status, log level, drain, a user's connections.
 
 use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use websocket_service::drain::Phase;
 
 use crate::support::http::{self, Answer};
@@ -180,6 +182,11 @@ async fn a_user_s_connections_are_listed_and_closed() {
     assert_eq!(other.text().await, "not you");
 }
 
+fn moment(value: &Value) -> OffsetDateTime {
+    let text = value.as_str().unwrap_or_default();
+    OffsetDateTime::parse(text, &Rfc3339).unwrap_or_else(|error| panic!("{value}: {error}"))
+}
+
 /// A user's last close, once it is another than that of the connection before.
 async fn last_close(service: &Service, user: &str, before: &Value) -> Value {
     let path = format!("/v1/users/{user}/connections");
@@ -201,7 +208,7 @@ async fn the_end_of_a_user_s_last_connection_is_remembered() {
     let lost = last_close(&service, "ann", &Value::Null).await;
     assert_eq!((&lost["connection_id"], &lost["pod"]), (&open["connection_id"], &open["pod"]));
     assert_eq!((&lost["code"], &lost["reason"]), (&json!(1006), &json!("lost without a close frame")));
-    assert!(lost["at"].as_str() >= open["since"].as_str(), "{lost}");
+    assert!(moment(&lost["at"]) >= moment(&open["since"]), "{lost}");
     assert!(lost["lasted_seconds"].as_f64().is_some_and(|seconds| seconds >= 0.0), "{lost}");
 
     let mut client = service.connect("ann").await;

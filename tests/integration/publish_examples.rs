@@ -83,7 +83,7 @@ async fn each_says_why_it_did_not_publish() {
             assert_eq!(program.exit_code().await, Some(1), "{}", program.text());
         }
     }
-    assert_eq!(redis.run::<Vec<String>>("KEYS *", &[]).await, Vec::<String>::new());
+    assert_eq!(redis.user_keys().await, Vec::<String>::new());
     let url = redis.url();
     redis.stop();
     for example in EXAMPLES {

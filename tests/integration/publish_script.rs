@@ -85,7 +85,7 @@ async fn it_refuses_what_the_pods_would_not_take() {
         let said = refusal(&server, keys, arguments).await;
         assert!(said.contains(part), "{part} in {said}");
     }
-    assert_eq!(server.run::<Vec<String>>("KEYS *", &[]).await, Vec::<String>::new());
+    assert_eq!(server.user_keys().await, Vec::<String>::new());
     call(&server, 100, &[&[b'x'; LIMIT]]).await;
 }
 
@@ -104,5 +104,5 @@ async fn printed_without_history_it_is_a_bare_publish_that_knows_repetitions() {
     let payloads: Vec<_> = seen.messages.into_iter().map(|(_, payload)| payload).collect();
     assert_eq!(payloads, [b"one".to_vec(), b"two".to_vec(), b"three".to_vec()]);
     assert!(seen.kept.is_empty());
-    assert_eq!(server.run::<Vec<String>>("KEYS *", &[]).await, ["{ws:ann}:idempotency:key"]);
+    assert_eq!(server.user_keys().await, ["{ws:ann}:idempotency:key"]);
 }

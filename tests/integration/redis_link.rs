@@ -50,8 +50,7 @@ async fn a_cut_heals_and_is_told_as_one_gap() {
     proxy.restore();
     let seen = pod.until("the gap", |seen| seen.gaps > 0).await;
     assert_eq!(seen.statuses, [Status::Up, Status::Down, Status::Up], "up again before the gap is told");
-    let channels: Vec<String> = server.run("PUBSUB CHANNELS", &[]).await;
-    assert_eq!(channels.len(), 2 * USERS, "everything is subscribed before that");
+    assert_eq!(server.user_channels().await.len(), 2 * USERS, "everything is subscribed before that");
     for name in ["user-0", "user-7", "user-1199"] {
         assert_eq!(server.publish(name, b"after").await, 1, "{name} is subscribed once");
     }

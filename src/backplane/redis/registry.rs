@@ -16,7 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::commands::{Commands, answer};
+use super::commands::Commands;
 use super::scripts::Stored;
 use super::tuning::Tuning;
 use crate::backoff::Backoff;
@@ -115,7 +115,7 @@ impl FleetRegistry {
         for (user, id, _) in batch {
             pipeline.cmd("HDEL").arg(self.key(user)).arg(id.to_string()).ignore();
         }
-        answer(deadline, pipeline.exec_async(&mut connection)).await
+        self.commands.answer(deadline, pipeline.exec_async(&mut connection)).await
     }
 
     fn key(&self, user: &UserId) -> String {
@@ -134,7 +134,7 @@ impl FleetRegistry {
         let call = self.roll.run(&mut connection, |call| {
             call.arg(1).arg(self.roll_key()).arg(&counts).arg(run).arg(others);
         });
-        answer(deadline, call).await
+        self.commands.answer(deadline, call).await
     }
 
     /// Which of these, ids and values in turn, belong to a run that ended.
@@ -164,7 +164,7 @@ impl FleetRegistry {
             call.arg(1).arg(self.key(user)).arg(&id).arg(&value).arg(limit);
             call.arg(LIFETIME.as_millis().to_string()).arg(beyond).arg(gone);
         });
-        let mut words: Vec<String> = answer(deadline, call).await?;
+        let mut words: Vec<String> = self.commands.answer(deadline, call).await?;
         let (entered, words) = match words.first().map(String::as_str) {
             Some("1") => (true, words.split_off(1)),
             Some("0") => (false, words.split_off(1)),
@@ -254,7 +254,8 @@ impl Registry for FleetRegistry {
             let mut connection = self.commands.connected(deadline).await?;
             let mut all = cmd("HGETALL");
             all.arg(self.key(&user));
-            let found: Vec<(String, String)> = answer(deadline, all.query_async(&mut connection)).await?;
+            let found: Vec<(String, String)> =
+                self.commands.answer(deadline, all.query_async(&mut connection)).await?;
             let gone = self.gone(&found).await?;
             let present = found.iter().filter(|(id, _)| !gone.contains(&id.as_str()));
             let mut entries: Vec<Entry> = present.filter_map(|(id, value)| entry(id, value)).collect();
@@ -275,7 +276,7 @@ impl Registry for FleetRegistry {
                     keep.cmd("HSETNX").arg(&key).arg(entry.id.to_string()).arg(self.value(entry)?).ignore();
                     keep.cmd("PEXPIRE").arg(&key).arg(LIFETIME.as_millis().to_string()).ignore();
                 }
-                answer(deadline, keep.exec_async(&mut connection)).await?;
+                self.commands.answer(deadline, keep.exec_async(&mut connection)).await?;
             }
             Ok(())
         })
@@ -287,7 +288,7 @@ impl Registry for FleetRegistry {
             let mut connection = self.commands.connected(deadline).await?;
             let mut publish = cmd("PUBLISH");
             publish.arg(self.commands.orders()).arg(serde_json::to_string(&order).map_err(|_| unexpected())?);
-            answer(deadline, publish.query_async(&mut connection)).await
+            self.commands.answer(deadline, publish.query_async(&mut connection)).await
         })
     }
 }

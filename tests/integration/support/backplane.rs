@@ -89,13 +89,14 @@ pub(crate) struct Pod {
 }
 
 /// Short delays, so that tests of outages take tenths of a second. Bounds stay long enough for a busy machine, and the
-/// watchdog and the canary sleep, except where a test is about them.
+/// watchdog, the canary and the roll of pods sleep, except where a test is about them.
 pub(crate) fn quick() -> Tuning {
     Tuning {
         backoff_base: Duration::from_millis(10),
         backoff_cap: Duration::from_millis(50),
         ping_every: Duration::from_secs(3_600),
         canary_every: Duration::from_secs(3_600),
+        roll_every: Duration::from_secs(3_600),
         ..Tuning::default()
     }
 }

@@ -19,6 +19,9 @@ const FILL: &[u8] = b"for i = 1, 20000 do redis.call('SET', 'fill:' .. i, i) end
 /// A pause of 100 µs at least for each key, and a look at the clients every 1,024 bytes.
 const SLOW_LOADING: &str = "key-load-delay 100\nloading-process-events-interval-bytes 1024\n";
 
+/// The fleet's roll of pods.
+const ROLL: &str = "{ws:websocket-service:pods}:roll";
+
 /// A `redis-server` on a port of its own, killed when dropped.
 pub(crate) struct RedisServer {
     child: Option<Child>,
@@ -181,6 +184,27 @@ impl RedisServer {
         let prefix = format!("cmdstat_{command}:calls=");
         let line = stats.lines().find_map(|line| line.strip_prefix(prefix.as_str()));
         line.map_or(0, |rest| rest.split(',').next().unwrap_or_default().parse().expect("a number"))
+    }
+
+    /// The keys of users: without the fleet's roll of pods.
+    pub(crate) async fn user_keys(&self) -> Vec<String> {
+        let mut keys: Vec<String> = self.run("KEYS *", &[]).await;
+        keys.retain(|key| key != ROLL);
+        keys
+    }
+
+    /// The channels of users that somebody is subscribed to: without the fleet's orders.
+    pub(crate) async fn user_channels(&self) -> Vec<String> {
+        let mut channels: Vec<String> = self.run("PUBSUB CHANNELS", &[]).await;
+        channels.retain(|channel| !channel.ends_with(":orders"));
+        channels
+    }
+
+    /// How often EVALSHA and EVAL were called, once a pod is on the fleet's roll.
+    pub(crate) async fn script_calls(&self) -> [u64; 2] {
+        eventually("a pod is on the roll", LOCAL, async || self.run("EXISTS", &[ROLL.as_bytes()]).await)
+            .await;
+        [self.calls("evalsha").await, self.calls("eval").await]
     }
 
     /// A connection to keep.
