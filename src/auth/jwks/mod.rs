@@ -249,5 +249,4 @@ impl fmt::Debug for KeySet {
 }
 
 #[cfg(test)]
-#[path = "jwks_tests.rs"]
 mod tests;
