@@ -26,7 +26,7 @@ run: ## build and start the service; its log shows a URL to open (more: make run
 	$(CARGO) run --locked --bin websocket-service -- $(ARGS)
 
 .PHONY: test
-test: tools-test bench-test ## run all tests; they start redis-servers and a browser of their own
+test: tools-test bench-test release-test ## run all tests; they start redis-servers and a browser of their own
 	$(CARGO) test --locked $(ARGS)
 
 .PHONY: fmt
@@ -119,7 +119,7 @@ smoke: ## start the service as `make run` does, see it answer, and stop it
 ##@ Measuring
 
 .PHONY: bench
-bench: tools-bench $(if $(filter --page,$(BENCH_ARGS)),,release) ## compare with peers, write docs/benchmarks.md (some 15 minutes); BENCH_ARGS=--quick for a try
+bench: tools-bench $(if $(filter --page,$(BENCH_ARGS)),,optimized) ## compare with peers, write docs/benchmarks.md (some 15 minutes); BENCH_ARGS=--quick for a try
 	$(BENCH_PYTHON) bench/run.py $(BENCH_ARGS)
 
 .PHONY: bench-micro
@@ -132,15 +132,25 @@ bench-micro: ## time hub, outbox, codec, tokens and traces by themselves; make b
 bench-test: ## test what makes the tables of the comparison
 	python3 -m unittest discover --quiet --start-directory bench --pattern '*_test.py'
 
+.PHONY: release-test
+release-test: ## test what makes a release
+	python3 -m unittest discover --quiet --start-directory scripts --pattern '*_test.py'
+
 ##@ Building
 
 .PHONY: build
 build: ## build for development
 	$(CARGO) build --locked
 
-.PHONY: release
-release: ## build for production: target/release/websocket-service
+.PHONY: optimized
+optimized: ## build for production: target/release/websocket-service
 	$(CARGO) build --locked --release
+
+.PHONY: release release-again
+release: tools-release ## make a release of the commit in dist/: programs, what is in them (SBOM), what they were built from, sums
+	scripts/release.py
+release-again: tools-release ## build that release's programs once more, elsewhere, and see that no byte differs
+	scripts/release.py --again
 
 # Another tool than docker builds the same file: make image IMAGE_BUILD='podman build --tag $(IMAGE) .'
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
@@ -156,7 +166,7 @@ clean: ## remove what was built
 
 ##@ Tools
 
-.PHONY: tools tools-test tools-cover tools-deny tools-chart tools-bench
+.PHONY: tools tools-test tools-cover tools-deny tools-chart tools-bench tools-release
 tools: tools-test tools-cover tools-deny tools-chart ## install what tests, coverage and checks need
-tools-test tools-cover tools-deny tools-chart tools-bench: tools-%:
+tools-test tools-cover tools-deny tools-chart tools-bench tools-release: tools-%:
 	@scripts/install-tools.sh $*

@@ -78,7 +78,7 @@ def _installed(place: pathlib.Path, stamp: str) -> None:
 def _our_binary(binaries: pathlib.Path) -> str:
     for program in ("websocket-service", "websocket-bench"):
         if not (binaries / program).exists():
-            raise SystemExit(f"bench: no {program} in {binaries}; `make release` builds it")
+            raise SystemExit(f"bench: no {program} in {binaries}; `make optimized` builds it")
     return our_version()
 
 
