@@ -79,22 +79,40 @@ pub enum Word {
 /// Why nothing could be read. The texts hold neither the URL of Redis nor a password.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// There is no connection to Redis.
+    /// There is no connection to Redis. The reason is in the text, and no source, or it would be told twice.
     #[error("cannot connect to Redis: {0}")]
-    Connect(#[from] ConnectError),
+    Connect(ConnectError),
     /// Redis did not answer within the bound.
     #[error("Redis did not answer within {0:?}")]
     Timeout(Duration),
     /// Refused by the network or by Redis.
-    #[error("{0}")]
+    #[error(transparent)]
     Redis(#[from] RedisError),
     /// Not one of the pods that were asked answers; what became of each.
     #[error("{0}")]
     Silent(String),
 }
 
+impl From<ConnectError> for ReadError {
+    fn from(error: ConnectError) -> Self {
+        Self::Connect(error)
+    }
+}
+
 /// Milliseconds since 1970.
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_told_once() {
+        let gone = ConnectError::Network(std::io::Error::other("the network is gone"));
+        let told = anyhow::Error::from(ReadError::from(gone));
+        assert_eq!(format!("{told:#}"), "cannot connect to Redis: the network is gone");
+    }
 }

@@ -78,6 +78,7 @@ async fn one_message_is_followed_from_publish_to_socket() {
         (&published.trace_id, &published.span_id)
     );
     assert_eq!(text(&forward.attributes, "messaging.batch.message_count").as_deref(), Some("1"));
+    assert_eq!(text(&forward.attributes, "websocket.bytes").as_deref(), Some("12"));
     assert_eq!(text(&forward.attributes, "websocket.connection_id"), Some(connection));
     let told = frame["traceparent"].as_str().expect("the client is told");
     assert_eq!(told, format!("00-{}-{}-01", trace(&published), hex(&published.span_id)));
