@@ -27,6 +27,7 @@ pub mod rate_limit;
 pub mod readiness;
 pub mod signal;
 pub mod telemetry;
+pub mod tls;
 pub mod told;
 pub mod trace;
 

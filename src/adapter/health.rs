@@ -16,8 +16,8 @@ use super::api::Api;
 use super::caller::expiry;
 use super::front_proxy::Rules;
 use super::metrics::Metrics;
-use super::tls::Identity;
 use crate::readiness::Readiness;
+use crate::tls::Identity;
 
 /// What is looked at.
 #[derive(Debug, Clone)]

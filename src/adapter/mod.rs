@@ -14,7 +14,6 @@ mod doc;
 pub mod fleet;
 pub mod front_proxy;
 pub mod health;
-pub mod identity_files;
 pub mod metrics;
 pub mod serve;
 pub mod settings;
@@ -35,18 +34,18 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::info;
 
-use crate::server::accept;
+use crate::config::Secret;
+use crate::server::{Door as Entrance, accept};
 use crate::signal::Signals;
 use crate::telemetry;
+use crate::tls::{EVERY, Files, Identity, watch};
 use api::Api;
 use control::ControlMetrics;
 use fleet::Fleet;
 use health::Health;
-use identity_files::{EVERY, Files, watch_files};
 use metrics::Metrics;
 use serve::Door;
 use settings::{CertificateSource, Settings};
-use tls::Identity;
 
 /// How long requests are still served after SIGTERM: the aggregator takes a moment to see that an endpoint is gone.
 const LAME_DUCK: Duration = Duration::from_secs(3);
@@ -97,8 +96,10 @@ impl Serving {
             CertificateSource::SelfMade { .. } => known.identity,
             CertificateSource::Files { certificate, key } => {
                 let (sender, identity) = watch::channel(None);
-                let files = Files { certificate: certificate.clone(), key: key.clone() };
-                until_stop(Box::pin(watch_files(files, EVERY, sender)));
+                let (certificate, key) = (Secret::File(certificate.clone()), Secret::File(key.clone()));
+                until_stop(Box::pin(watch(Files { certificate, key }, EVERY, move |identity| {
+                    sender.send_replace(Some(identity));
+                })));
                 identity
             }
         };
@@ -112,7 +113,7 @@ impl Serving {
         };
         let door = Arc::new(Door::new(rules, identity, metrics));
         tasks.spawn(serve::serve(listener, api.router(), door, stop.clone()));
-        tasks.spawn(accept::serve(health_listener, health.router(), stop.clone()));
+        tasks.spawn(accept::serve(health_listener, Entrance::default(), health.router(), stop.clone()));
         tasks.close();
         Ok(Self { api: api_address, health: health_address, leaving, stop, tasks })
     }

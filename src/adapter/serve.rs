@@ -30,9 +30,10 @@ use super::api::{Refusal, Resource};
 use super::caller::{Distrust, believe};
 use super::front_proxy::Rules;
 use super::metrics::Metrics;
-use super::tls::{Identity, server_config};
+use super::tls::server_config;
 use crate::rate_limit::TokenBucket;
 use crate::server::accept::next;
+use crate::tls::Identity;
 
 /// Connections at one time. The aggregator keeps a few; the rest is for strangers, who are not kept for long.
 const MAX_CONNECTIONS: usize = 512;

@@ -1,29 +1,23 @@
-//! The certificate that the adapter shows, and the TLS that it speaks with it.
+//! The TLS that the adapter speaks.
 
 use std::sync::Arc;
 
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 
 use super::front_proxy::Rules;
-
-/// A certificate chain, leaf first, with the leaf's key.
-#[derive(Debug, Clone)]
-pub struct Identity {
-    /// Leaf first.
-    pub chain: Vec<CertificateDer<'static>>,
-    /// The leaf's key.
-    pub key: Arc<PrivateKeyDer<'static>>,
-}
+use crate::tls::Identity;
 
 /// What connections are accepted with: any client may connect, but one that shows a certificate has to show one that
 /// the rules know. Without rules none is asked for.
 ///
 /// # Errors
 /// When the key is of no known kind, or not the certificate's.
-pub fn server_config(identity: &Identity, rules: Option<&Rules>) -> Result<ServerConfig, rustls::Error> {
+pub(super) fn server_config(
+    identity: &Identity,
+    rules: Option<&Rules>,
+) -> Result<ServerConfig, rustls::Error> {
     let verifier =
         rules.map_or_else(WebPkiClientVerifier::no_client_auth, |rules| Arc::clone(&rules.verifier));
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))

@@ -1,5 +1,6 @@
 //! The composition root: the one place that knows every part.
 
+mod entrance;
 mod inbox;
 mod keep;
 mod keys;
@@ -29,8 +30,9 @@ use crate::hub::Hub;
 use crate::memory::MemoryShare;
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
-use crate::server::{self, Admission, Service, accept};
+use crate::server::{self, Admission, Door, Service, accept};
 use crate::telemetry::Levels;
+use crate::tls::IdentityError;
 use crate::trace::{self, ExportError};
 use inbox::{Inbox, LinkObserver};
 use keys::Keys;
@@ -55,6 +57,9 @@ pub enum BuildError {
     /// Spans cannot be sent as the settings say.
     #[error(transparent)]
     Tracing(#[from] ExportError),
+    /// The certificate to show cannot be used.
+    #[error("TLS_CERTIFICATE and TLS_KEY: {0}")]
+    Certificate(#[from] IdentityError),
     /// The backplane's settings cannot be used.
     #[error(transparent)]
     Backplane(#[from] StartError),
@@ -82,6 +87,7 @@ pub struct Bound {
     pub try_url: Option<String>,
     service: Arc<Service>,
     listeners: (TcpListener, TcpListener),
+    door: Door,
     started: Arc<AtomicBool>,
     stop: CancellationToken,
     background: Vec<JoinHandle<()>>,
@@ -96,11 +102,13 @@ pub async fn build(config: Config, levels: Levels) -> Result<Bound, BuildError> 
     let admin = listen(&config, config.server.admin_port)?;
     let addresses = Addresses { public: local(&public)?, admin: local(&admin)? };
 
+    let (door, certificate) = entrance::of(&config.server)?;
     let keys = Keys::load(&config)?;
+    let scheme = if door.tls.is_some() { "wss" } else { "ws" };
     let try_url = keys
         .token
         .as_ref()
-        .map(|token| format!("ws://localhost:{}/ws?token={}", addresses.public.port(), token.expose()));
+        .map(|token| format!("{scheme}://localhost:{}/ws?token={}", addresses.public.port(), token.expose()));
     let page = (config.environment == Environment::Development).then(|| keys.page());
 
     let stop = CancellationToken::new();
@@ -111,6 +119,9 @@ pub async fn build(config: Config, levels: Levels) -> Result<Bound, BuildError> 
     let Messages { backplane, history, registry, restored } = messages(&config, &hub, &metrics, &pod, &stop)?;
     let (drain, started) = (Drain::default(), Arc::new(AtomicBool::new(false)));
     let mut background = keys.watch(&metrics, &stop);
+    if let Some(certificate) = certificate {
+        background.push(tokio::spawn(certificate.keep(stop.clone())));
+    }
     let memory = MemoryShare::default();
     background.push(tokio::spawn({
         let (memory, metrics, stop) = (memory.clone(), Arc::clone(&metrics), stop.clone());
@@ -151,6 +162,7 @@ pub async fn build(config: Config, levels: Levels) -> Result<Bound, BuildError> 
         try_url,
         service,
         listeners: (public, admin),
+        door,
         started,
         stop,
         background,
@@ -160,11 +172,12 @@ pub async fn build(config: Config, levels: Levels) -> Result<Bound, BuildError> 
 impl Bound {
     /// Serves until `leave` resolves, which should be after a drain. Requests under way then finish.
     pub async fn run(self, leave: impl Future<Output = ()>) {
-        let Self { service, listeners: (public, admin), started, stop, background, .. } = self;
+        let Self { service, listeners: (public, admin), door, started, stop, background, .. } = self;
         // The listeners go last: until then the pod answers its probes and tells why it is unready.
         let closed = CancellationToken::new();
-        let public = tokio::spawn(accept::serve(public, server::Public::new(&service), closed.clone()));
-        let admin = tokio::spawn(accept::serve(admin, server::admin_router(&service), closed.clone()));
+        let (world, cluster) = (server::Public::new(&service), server::admin_router(&service));
+        let public = tokio::spawn(accept::serve(public, door, world, closed.clone()));
+        let admin = tokio::spawn(accept::serve(admin, Door::default(), cluster, closed.clone()));
         started.store(true, Ordering::Release);
 
         tokio::select! {

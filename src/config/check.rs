@@ -5,13 +5,15 @@ use secrecy::ExposeSecret;
 use super::fault::Problem;
 use super::setting::Setting;
 use super::values::Values;
-use super::{Config, Environment, Secret, jwks, keys, reach, table};
+use super::{Config, Environment, Secret, jwks, keys, pem, reach, table};
 
 /// Shortest `API_KEY` in production, in bytes.
 const MIN_API_KEY_BYTES: usize = 16;
 
 pub(super) fn check(config: &Config, values: &mut Values) {
     ports(config, values);
+    proxies(config, values);
+    pem::needs_both(values, &table::TLS_CERTIFICATE, &table::TLS_KEY);
     times(config, values);
     sizes(config, values);
     channels(config, values);
@@ -29,6 +31,15 @@ fn ports(config: &Config, values: &mut Values) {
     {
         let problem = format!("{} is {} too", server.port, given_by(&table::ADMIN_PORT, values));
         values.fault(&table::PORT, Problem::new(problem, "give each listener a port of its own"));
+    }
+}
+
+/// Whoever may say whose a connection is has to be known.
+fn proxies(config: &Config, values: &mut Values) {
+    if config.server.proxy_protocol && values.source(&table::TRUSTED_PROXIES).is_none() {
+        let problem = format!("needs {}", table::TRUSTED_PROXIES.name);
+        let remedy = "give the load balancers' addresses or networks, for nobody else is believed";
+        values.fault(&table::PROXY_PROTOCOL, Problem::new(problem, remedy));
     }
 }
 

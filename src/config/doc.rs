@@ -120,6 +120,8 @@ fn the_example_is_a_sound_env_file_for_development() {
         "REDIS_TLS_CA",
         "REDIS_TLS_CERTIFICATE",
         "REDIS_TLS_KEY",
+        "TLS_CERTIFICATE",
+        "TLS_KEY",
     ];
     let usable = |line: &&str| !elsewhere.iter().any(|name| line.starts_with(&format!("#{PREFIX}{name}=")));
     let lines = env_example()

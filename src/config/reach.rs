@@ -2,11 +2,10 @@
 
 use std::fmt;
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use secrecy::ExposeSecret;
 
 use super::fault::{Problem, quoted};
+use super::pem::{TlsIdentity, certificates, needs_both};
 use super::values::Values;
 use super::{BackplaneConfig, Secret, table};
 
@@ -40,17 +39,8 @@ pub struct SentinelConfig {
 pub struct RedisTlsConfig {
     /// Authorities in PEM (`REDIS_TLS_CA`); without them the system's.
     pub authorities: Option<Secret>,
-    /// The client's own certificate, where servers ask for one.
-    pub identity: Option<RedisIdentity>,
-}
-
-/// A client certificate and its key.
-#[derive(Debug, Clone)]
-pub struct RedisIdentity {
-    /// The chain in PEM, leaf first (`REDIS_TLS_CERTIFICATE`).
-    pub certificate: Secret,
-    /// The leaf's key in PEM (`REDIS_TLS_KEY`).
-    pub key: Secret,
+    /// The client's own certificate (`REDIS_TLS_CERTIFICATE`, `REDIS_TLS_KEY`), where servers ask for one.
+    pub identity: Option<TlsIdentity>,
 }
 
 /// A host, by name or address, and a port.
@@ -76,12 +66,7 @@ impl RedisReach {
         let user = values.text(&table::REDIS_SENTINEL_USER);
         let password = values.secret(&table::REDIS_SENTINEL_PASSWORD, |_| Ok(()));
         let authorities = values.secret(&table::REDIS_TLS_CA, certificates);
-        let certificate = values.secret(&table::REDIS_TLS_CERTIFICATE, certificates);
-        let key = values.secret(&table::REDIS_TLS_KEY, private_key);
-        let identity = certificate.zip(key).map(|(certificate, key)| RedisIdentity {
-            certificate: certificate.with_line_breaks(),
-            key: key.with_line_breaks(),
-        });
+        let identity = TlsIdentity::read(values, &table::REDIS_TLS_CERTIFICATE, &table::REDIS_TLS_KEY);
         Self {
             sentinel: servers.map(|servers| SentinelConfig { servers, master, user, password }),
             tls: RedisTlsConfig { authorities: authorities.map(Secret::with_line_breaks), identity },
@@ -103,14 +88,11 @@ pub(super) fn check(config: &BackplaneConfig, values: &mut Values) {
         ),
         (&REDIS_SENTINEL_PASSWORD, &REDIS_SENTINELS, "list the sentinels, or leave it out"),
         (&REDIS_SENTINEL_USER, &REDIS_SENTINEL_PASSWORD, "give the user's password, or leave the user out"),
-        (&REDIS_TLS_CERTIFICATE, &REDIS_TLS_KEY, "give the certificate's key too, or neither"),
-        (&REDIS_TLS_KEY, &REDIS_TLS_CERTIFICATE, "give the key's certificate too, or neither"),
     ];
     for (setting, other, remedy) in needs {
-        if values.source(setting).is_some() && values.source(other).is_none() {
-            values.fault(setting, Problem::new(format!("needs {}", other.name), remedy));
-        }
+        values.needs(setting, other, remedy);
     }
+    needs_both(values, &REDIS_TLS_CERTIFICATE, &REDIS_TLS_KEY);
     let url = config.redis_url.as_ref().and_then(|url| url.read().ok());
     let plain = url.is_none_or(|url| !url.expose_secret().starts_with("rediss://"));
     for setting in [&REDIS_TLS_CA, &REDIS_TLS_CERTIFICATE] {
@@ -154,23 +136,6 @@ fn server(entry: &str) -> Option<HostPort> {
     };
     let port = if port.is_empty() && !entry.ends_with(':') { SENTINEL_PORT } else { port.parse().ok()? };
     (port != 0).then(|| HostPort { host: host.to_owned(), port })
-}
-
-fn certificates(pem: &str) -> Result<(), Problem> {
-    let pem = pem.replace("\\n", "\n");
-    let mut found = CertificateDer::pem_slice_iter(pem.as_bytes()).peekable();
-    if found.peek().is_some() && found.all(|certificate| certificate.is_ok()) {
-        return Ok(());
-    }
-    let remedy = "give it whole, from -----BEGIN CERTIFICATE----- on, line breaks included";
-    Err(Problem::new("holds no certificate in PEM", remedy))
-}
-
-fn private_key(pem: &str) -> Result<(), Problem> {
-    let pem = pem.replace("\\n", "\n");
-    let remedy = "give it whole and not encrypted, from -----BEGIN PRIVATE KEY----- on, line breaks included";
-    let found = PrivateKeyDer::from_pem_slice(pem.as_bytes());
-    found.map(drop).map_err(|_| Problem::new("holds no private key in PEM", remedy))
 }
 
 #[cfg(test)]

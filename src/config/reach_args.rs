@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::reach::{RedisIdentity, RedisReach, RedisTlsConfig, SentinelConfig, servers};
+use super::pem::TlsIdentity;
+use super::reach::{RedisReach, RedisTlsConfig, SentinelConfig, servers};
 use super::{Secret, table};
 
 /// Flags that say how Redis is reached beyond its URL. The variables are the service's; an empty text is no value.
@@ -53,7 +54,7 @@ impl RedisReachArgs {
             }),
         };
         let identity = match (file(&self.redis_tls_certificate_file), file(&self.redis_tls_key_file)) {
-            (Some(certificate), Some(key)) => Some(RedisIdentity { certificate, key }),
+            (Some(certificate), Some(key)) => Some(TlsIdentity { certificate, key }),
             (None, None) => None,
             _ => {
                 return Err(

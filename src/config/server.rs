@@ -1,7 +1,7 @@
-use super::Networks;
 use super::choice::Refusal;
 use super::table;
 use super::values::Values;
+use super::{Networks, TlsIdentity};
 
 /// What kind of place the service runs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -47,6 +47,10 @@ pub struct ServerConfig {
     pub admin_port: u16,
     /// Whose word on a client's address is taken (`TRUSTED_PROXIES`).
     pub trusted_proxies: Networks,
+    /// Whether those say by the PROXY protocol whose a connection is (`PROXY_PROTOCOL`).
+    pub proxy_protocol: bool,
+    /// What the public port shows by TLS (`TLS_CERTIFICATE`, `TLS_KEY`); without it that is plain.
+    pub tls: Option<TlsIdentity>,
     /// `ALLOWED_ORIGINS`.
     pub allowed_origins: AllowedOrigins,
     /// `REJECT_WITH=http`: a refused token is answered 401 instead of an upgrade and close 1008.
@@ -62,6 +66,8 @@ impl Default for ServerConfig {
             port: 8004,
             admin_port: 9004,
             trusted_proxies: Networks::default(),
+            proxy_protocol: false,
+            tls: None,
             allowed_origins: AllowedOrigins::List(vec!["http://localhost:3000".to_owned()]),
             reject_with_http: false,
             public_metrics: true,
@@ -113,6 +119,8 @@ impl ServerConfig {
             port: values.number(&table::PORT).unwrap_or(default.port),
             admin_port: values.number(&table::ADMIN_PORT).unwrap_or(default.admin_port),
             trusted_proxies: values.networks(&table::TRUSTED_PROXIES).unwrap_or_default(),
+            proxy_protocol: values.switch(&table::PROXY_PROTOCOL).unwrap_or(default.proxy_protocol),
+            tls: TlsIdentity::read(values, &table::TLS_CERTIFICATE, &table::TLS_KEY),
             allowed_origins: values.origins(&table::ALLOWED_ORIGINS).unwrap_or(default.allowed_origins),
             reject_with_http: values
                 .choice(&table::REJECT_WITH)

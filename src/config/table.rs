@@ -50,6 +50,14 @@ settings! {
         "Proxies and load balancers whose `X-Forwarded-For` is believed: a client's address is then the last one \
          there that is none of these. Unset, it is the address of the connection.";
 
+    PROXY_PROTOCOL: Server, Kind::Switch, Default("false"),
+        "Whether connections of `TRUSTED_PROXIES` to the public port begin with a header of the PROXY protocol (version 1 or \
+         2) that says whose they are. One without it is closed.";
+    TLS_CERTIFICATE: Server, Kind::Secret, Unset("'-----BEGIN CERTIFICATE-----…'"),
+        "Certificate in PEM with its chain, leaf first: the public port then speaks TLS (`wss://`) and nothing else. Mounted \
+         files are reread every five seconds, and renewed ones shown without a restart.";
+    TLS_KEY: Server, Kind::Secret, Unset("'-----BEGIN PRIVATE KEY-----…'"), "The certificate's key in PEM.";
+
     MAX_CONNECTIONS: Limits, Kind::Number(1, 10_000_000), Default("10000"),
         "Connections of this pod; beyond it upgrades are answered 503.";
     MAX_CONNECTIONS_PER_USER: Limits, Kind::Number(1, 1_000_000), Default("5"), "Connections of one user, over all pods; on each pod by itself while Redis does not answer.";

@@ -72,6 +72,13 @@ impl Values {
         self.faults.push(Fault::new(Some(setting.name), source, problem));
     }
 
+    /// Makes it a fault to give a setting without another.
+    pub(super) fn needs(&mut self, setting: &Setting, other: &Setting, remedy: &str) {
+        if self.source(setting).is_some() && self.source(other).is_none() {
+            self.fault(setting, Problem::new(format!("needs {}", other.name), remedy));
+        }
+    }
+
     /// Where the setting's value came from; none where it has none.
     pub(super) fn source(&self, setting: &Setting) -> Option<Source> {
         self.given.get(setting.name).filter(|given| !given.text.is_empty()).map(|given| given.source.clone())

@@ -24,7 +24,10 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
-/// How long a client may take for the head of a request, and an idle connection may wait for its next one.
+use super::door::Door;
+
+/// How long a client may take to come in (the PROXY header, TLS), then for the head of a request; and how long an idle
+/// connection may wait for its next one.
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Largest head of a request, in bytes; room for the longest token and a browser's cookies.
@@ -58,21 +61,26 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Serves until `stop`, then lets requests under way finish.
-pub async fn serve(listener: TcpListener, answer: impl Answer, stop: CancellationToken) {
+pub async fn serve(listener: TcpListener, door: Door, answer: impl Answer, stop: CancellationToken) {
     let connections = TaskTracker::new();
     let places = Arc::new(Semaphore::new(MAX_HTTP_CONNECTIONS));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEADER_READ_TIMEOUT).max_buf_size(MAX_HEAD_BYTES);
     while let Some((stream, peer, place)) = stop.run_until_cancelled(next(&listener, &places)).await {
-        let answer = answer.clone();
-        let service = service_fn(move |request| {
-            let answer = answer.clone();
-            async move { Ok::<_, Infallible>(answer.answer(peer, request).await) }
-        });
-        let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
-        let stop = stop.clone();
+        let (answer, door, http, stop) = (answer.clone(), door.clone(), http.clone(), stop.clone());
         connections.spawn(async move {
-            let mut connection = pin!(connection);
+            let passing = timeout(HEADER_READ_TIMEOUT, door.pass(stream, peer));
+            let (stream, peer) = match stop.run_until_cancelled(passing).await {
+                Some(Ok(Ok(passed))) => passed,
+                Some(Ok(Err(error))) => return debug!(%peer, %error, "a connection did not come in"),
+                Some(Err(_)) => return debug!(%peer, "a connection did not come in: it took too long"),
+                None => return,
+            };
+            let service = service_fn(move |request| {
+                let answer = answer.clone();
+                async move { Ok::<_, Infallible>(answer.answer(peer, request).await) }
+            });
+            let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
             let ended = tokio::select! {
                 ended = connection.as_mut() => ended,
                 () = stop.cancelled() => {

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tracing::debug;
 
 use super::Service;
 use super::admission::Place;
+use super::stream::Stream;
 use crate::backplane::{Presence, Subscription};
 use crate::hub::Registration;
 use crate::protocol::CorrelationId;
@@ -81,7 +81,7 @@ pub(super) async fn host(service: Arc<Service>, upgrade: OnUpgrade, mut guest: G
 }
 
 /// The socket behind an upgrade; `None` when the client left first.
-pub(super) async fn open(upgrade: OnUpgrade, max_message_bytes: usize) -> Option<WebSocket<TcpStream>> {
+pub(super) async fn open(upgrade: OnUpgrade, max_message_bytes: usize) -> Option<WebSocket<Stream>> {
     let upgraded = match timeout(UPGRADE_WAIT, upgrade).await {
         Ok(Ok(upgraded)) => upgraded,
         Ok(Err(_)) | Err(_) => {
@@ -89,7 +89,7 @@ pub(super) async fn open(upgrade: OnUpgrade, max_message_bytes: usize) -> Option
             return None;
         }
     };
-    // The bare socket, without hyper's two layers around it, for as long as the connection lives.
-    let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
+    // The bare stream, without hyper's two layers around it, for as long as the connection lives.
+    let parts = upgraded.downcast::<TokioIo<Stream>>().ok()?;
     Some(WebSocket::accept(parts.io.into_inner(), &parts.read_buf, WebSocketLimits { max_message_bytes }))
 }

@@ -5,16 +5,19 @@ mod admin;
 mod admission;
 pub mod client_address;
 mod correlation;
+mod door;
 mod guest;
 mod handshake;
 mod health;
 mod origin;
 mod page;
 mod presence;
+mod proxy_protocol;
 mod publish;
 mod query;
 mod refusal;
 mod strangers;
+mod stream;
 mod upgrade;
 mod v1;
 
@@ -42,6 +45,7 @@ use crate::telemetry::Levels;
 use crate::trace::{self, Side, Tracer};
 
 pub use admission::Admission;
+pub use door::Door;
 pub use page::Page;
 pub use presence::{disconnected, entry};
 pub use v1::last_event_id;

@@ -15,12 +15,12 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::resource::EnvResourceDetector;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use rustls::{ClientConfig, RootCertStore};
-use rustls_native_certs::load_native_certs;
 use tokio::runtime::Handle;
 
 use super::{Inner, Tracer};
 use crate::config::{TraceConfig, TraceProtocol};
 use crate::protocol::SERVICE;
+use crate::tls::system_roots;
 
 /// Why there can be no spans.
 #[derive(Debug, thiserror::Error)]
@@ -78,8 +78,8 @@ fn resource(service_name: Option<&str>, pod: &str) -> Resource {
 
 /// Plain or TLS, as the URL says. TLS trusts the system's authorities, as towards Redis.
 fn connector() -> HttpsConnector<HttpConnector> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(load_native_certs().certs);
+    // Without any only a plain collector can be reached.
+    let roots = system_roots().unwrap_or_else(|_| RootCertStore::empty());
     let tls = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build()
 }

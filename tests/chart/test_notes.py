@@ -40,6 +40,12 @@ def test_it_shows_how_to_deliver_a_first_message(chart: pathlib.Path) -> None:
     assert 'ws-websocket-service-redis-client: "true"' in text
 
 
+def test_it_speaks_tls_where_the_pods_do(chart: pathlib.Path) -> None:
+    text = notes(chart, {"service": {"tlsSecret": "certificate"}})
+    assert "https://localhost:8004/ws &" in text and "curl -skN" in text
+    assert "http://" not in text and "helm -n demo test" not in text
+
+
 def test_it_warns_of_the_metrics_api_only_where_there_is_one(chart: pathlib.Path) -> None:
     cure = "kubectl delete apiservice v1beta1.custom.metrics.k8s.io v1beta2.custom.metrics.k8s.io"
     assert cure in notes(chart, {})

@@ -273,6 +273,14 @@ CASES: dict[str, Case] = {
     "service.port": one(80, SVC, "spec ports [name=public] port"),
     "service.nodePort": one(30804, SVC, "spec ports [name=public] nodePort", among=NODE_PORT),
     "service.annotations": one({"a": "b"}, SVC, "metadata annotations"),
+    "service.tlsSecret": Case("certificate", [
+        (D, f"{POD} volumes [name=tls] secret secretName", "certificate"),
+        (D, f"{MAIN} volumeMounts [name=tls] mountPath", "/etc/websocket-service/tls"),
+        (D, env("WEBSOCKET_SERVICE_TLS_CERTIFICATE_FILE"), "/etc/websocket-service/tls/tls.crt"),
+        (D, env("WEBSOCKET_SERVICE_TLS_KEY_FILE"), "/etc/websocket-service/tls/tls.key"),
+        (SVC, "spec ports [name=public] appProtocol", "kubernetes.io/wss"),
+        ("Pod/ws-websocket-service-test-health", "", ABSENT),
+    ]),
     "service.externalTrafficPolicy": one("Local", SVC, "spec externalTrafficPolicy", among=NODE_PORT),
     "service.loadBalancerClass": one("l/b", SVC, "spec loadBalancerClass", among=BALANCER),
     "service.loadBalancerSourceRanges": one(["192.0.2.0/24"], SVC, "spec loadBalancerSourceRanges", among=BALANCER),
@@ -369,7 +377,7 @@ def test_the_schema_and_the_comments_name_the_same_values() -> None:
 
 # Settings of the service that follow from other values.
 OWNED = [
-    "port", "admin_port", "max_connections", "redis_url", "redis_sentinels", "redis_sentinel_master",
+    "port", "admin_port", "max_connections", "tls_certificate", "tls_key", "redis_url", "redis_sentinels", "redis_sentinel_master",
     "redis_sentinel_user", "redis_sentinel_password", "redis_tls_ca", "redis_tls_certificate", "redis_tls_key", "jwt_secret_key", "jwt_public_key", "jwt_previous_secret_key",
     "jwt_previous_public_key", "jwt_keys_dir", "api_key", "drain_lame_duck_seconds", "drain_spread_seconds",
     "drain_linger_seconds", "drain_close_code",

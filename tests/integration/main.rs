@@ -27,6 +27,7 @@ mod gauge;
 mod gauge_outage;
 mod image;
 mod jwks;
+mod listener;
 mod log_lines;
 mod lossless;
 mod message_models;

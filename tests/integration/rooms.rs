@@ -19,14 +19,15 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("signal", &[]),
     ("told", &[]),
     ("config", &["protocol"]),
+    ("tls", &["config"]),
     ("metrics", &["protocol"]),
-    ("trace", &["config", "protocol"]),
+    ("trace", &["config", "protocol", "tls"]),
     // The parts, none of which knows how another does its work.
-    ("auth", &["backoff", "config", "protocol", "told"]),
+    ("auth", &["backoff", "config", "protocol", "tls", "told"]),
     ("history", &["config", "protocol"]),
     ("session", &["backoff", "config", "history", "metrics", "protocol", "rate_limit", "trace"]),
     ("hub", &["config", "metrics", "protocol", "session"]),
-    ("backplane", &["backoff", "config", "history", "protocol", "told", "trace"]),
+    ("backplane", &["backoff", "config", "history", "protocol", "tls", "told", "trace"]),
     // An event is the log line and the counters of what a part did, so it sees their values.
     ("telemetry", &["backplane", "config", "hub", "metrics", "protocol", "rate_limit", "session", "trace"]),
     ("drain", &["config", "hub", "metrics", "protocol", "session", "telemetry", "trace"]),
@@ -67,6 +68,8 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "readiness",
             "server",
             "telemetry",
+            "tls",
+            "told",
             "trace",
         ],
     ),
@@ -88,6 +91,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "server",
             "signal",
             "telemetry",
+            "tls",
             "told",
         ],
     ),
@@ -161,7 +165,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
         "clap",
         &["adapter/settings", "bench/", "cli/", "config/reach_args.rs", "gauge/flags.rs", "gauge/doc.rs"],
     ),
-    // The service itself needs no Kubernetes, and TLS only towards Redis and issuers.
+    // The service itself needs no Kubernetes.
     ("kube", &["adapter/"]),
     ("k8s_openapi", &["adapter/"]),
     (
@@ -171,11 +175,14 @@ const ONLY_IN: &[(&str, &[&str])] = &[
             "auth/jwks/download.rs",
             "backplane/redis/tls.rs",
             "bin/",
-            "config/reach.rs",
+            "config/pem.rs",
+            "tls/",
             "trace/export.rs",
         ],
     ),
-    ("tokio_rustls", &["adapter/serve.rs", "backplane/redis/dial.rs"]),
+    ("tokio_rustls", &["adapter/serve.rs", "app/entrance.rs", "backplane/redis/dial.rs", "server/"]),
+    ("rustls_native_certs", &["tls/system.rs"]),
+    ("proxy_header", &["server/proxy_protocol.rs"]),
     ("x509_parser", &["adapter/caller.rs"]),
     // The URL's form is checked with the crate that will read it.
     // Settings come from one loader, so that tests need no process environment. The others are the program's own

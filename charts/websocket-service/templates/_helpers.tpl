@@ -220,6 +220,13 @@ How Redis is reached beyond its URL: variables that all programs understand. Not
 {{- end }}
 
 {{/*
+Whether the release has tests: they do not speak TLS.
+*/}}
+{{- define "ws.tests.enabled" -}}
+{{- if and .Values.tests.enabled (not .Values.service.tlsSecret) }}true{{ end }}
+{{- end }}
+
+{{/*
 Fixed number of pods, while autoscaling is off.
 */}}
 {{- define "ws.replicas" -}}

@@ -11,6 +11,8 @@ refused by values.schema.json before.
   "port" "service.port, or leave it: pods listen on 8004"
   "admin_port" "nothing: it is 9004"
   "max_connections" "capacity.connectionsPerPod"
+  "tls_certificate" "service.tlsSecret"
+  "tls_key" "service.tlsSecret"
   "redis_url" "redis.url or redis.existingSecret"
   "redis_sentinels" "redis.sentinel.servers"
   "redis_sentinel_master" "redis.sentinel.master"

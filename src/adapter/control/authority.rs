@@ -21,8 +21,8 @@ use super::ca_bundle::{CaBundle, NotTrusted};
 use super::call::{CallError, bounded};
 use super::certificate::{CertificateError, Standing, Stored, server_name};
 use super::metrics::ControlMetrics;
-use crate::adapter::tls::Identity;
 use crate::backoff::Backoff;
+use crate::tls::Identity;
 use crate::told::Told;
 
 /// Between two looks at the dates and at the `APIServices`, if nothing happens.

@@ -18,7 +18,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{RootCertStore, sign};
 use time::OffsetDateTime;
 
-use crate::adapter::tls::Identity;
+use crate::tls::Identity;
 
 /// How long a certificate and its authority are valid.
 pub const VALIDITY: Duration = Duration::from_secs(365 * 24 * 60 * 60);

@@ -28,7 +28,7 @@ use tokio_util::task::TaskTracker;
 
 use super::fleet::Fleet;
 use super::settings::{CertificateSource, Settings};
-use super::tls::Identity;
+use crate::tls::Identity;
 use authority::{Authority, Seen};
 use cost_writer::CostWriter;
 use gauges::Gauges;

@@ -11,11 +11,11 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use rustls::{ClientConfig, RootCertStore};
-use rustls_native_certs::load_native_certs;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::KeySetError;
+use crate::tls::system_roots;
 
 /// How long one fetch may take, from the look-up of the name to the last byte.
 pub(super) const BOUND: Duration = Duration::from_secs(5);
@@ -86,26 +86,15 @@ impl Web {
 async fn connector(tls: bool) -> Result<HttpsConnector<HttpConnector>, KeySetError> {
     let builder = HttpsConnectorBuilder::new();
     let connector = if tls {
-        let trust = spawn_blocking(trusting_the_system).await.map_err(io::Error::other);
+        let trust = spawn_blocking(system_roots).await.map_err(io::Error::other);
         let trust = trust.flatten().map_err(|error| KeySetError::Authorities(error.to_string()))?;
-        builder.with_tls_config(trust).https_only().enable_http1().build()
+        let config = ClientConfig::builder().with_root_certificates(trust).with_no_client_auth();
+        builder.with_tls_config(config).https_only().enable_http1().build()
     } else {
         let nobody = ClientConfig::builder().with_root_certificates(RootCertStore::empty());
         builder.with_tls_config(nobody.with_no_client_auth()).https_or_http().enable_http1().build()
     };
     Ok(connector)
-}
-
-/// The system's authorities, as towards Redis. `SSL_CERT_FILE` and `SSL_CERT_DIR` say where others are. Reads files.
-fn trusting_the_system() -> io::Result<ClientConfig> {
-    let found = load_native_certs();
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(found.certs);
-    match (roots.is_empty(), found.errors.into_iter().next()) {
-        (true, Some(error)) => Err(io::Error::other(error)),
-        (true, None) => Err(io::Error::other("this system trusts no certificate authority")),
-        (false, _) => Ok(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()),
-    }
 }
 
 /// The `max-age` of `Cache-Control`. What forbids to keep it says nothing of how long, and is as if it were 0.

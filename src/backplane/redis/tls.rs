@@ -3,10 +3,10 @@
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
-use rustls_native_certs::load_native_certs;
 use secrecy::ExposeSecret;
 
 use crate::config::{RedisTlsConfig, Secret, SecretError};
+use crate::tls::system_roots;
 
 /// Why there can be no TLS. Safe to log: the texts hold nothing of a key.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +31,7 @@ pub enum TlsError {
 pub(super) fn client(config: &RedisTlsConfig) -> Result<ClientConfig, TlsError> {
     let roots = match &config.authorities {
         Some(authorities) => trusting(authorities)?,
-        None => trusting_the_system()?,
+        None => system_roots().map_err(|error| TlsError::System(error.to_string()))?,
     };
     let builder = ClientConfig::builder().with_root_certificates(roots);
     let Some(identity) = &config.identity else { return Ok(builder.with_no_client_auth()) };
@@ -48,18 +48,6 @@ fn trusting(authorities: &Secret) -> Result<RootCertStore, TlsError> {
         roots.add(authority).map_err(|error| material("REDIS_TLS_CA", &error))?;
     }
     Ok(roots)
-}
-
-/// `SSL_CERT_FILE` and `SSL_CERT_DIR` say where others are.
-fn trusting_the_system() -> Result<RootCertStore, TlsError> {
-    let found = load_native_certs();
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(found.certs);
-    match (roots.is_empty(), found.errors.into_iter().next()) {
-        (true, Some(error)) => Err(TlsError::System(error.to_string())),
-        (true, None) => Err(TlsError::System("this system has none".to_owned())),
-        (false, _) => Ok(roots),
-    }
 }
 
 fn certificates(setting: &'static str, secret: &Secret) -> Result<Vec<CertificateDer<'static>>, TlsError> {

@@ -159,6 +159,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport for WebSocket<S> {
             self.unsent.frame(OpCode::Control(Control::Pong), &payload);
             ready!(self.unsent.poll_write(&mut self.stream, cx)).map_err(lost)?;
         }
+        // TLS may hold some of it back.
+        ready!(Pin::new(&mut self.stream).poll_flush(cx)).map_err(lost)?;
         if self.broken && self.closing {
             // Nothing follows the close frame, and its answer will not be understood: the end of the stream tells the
             // peer to leave.

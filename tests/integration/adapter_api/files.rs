@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use tokio::sync::watch;
-use websocket_service::adapter::identity_files::{Files, watch_files};
+use websocket_service::config::Secret;
+use websocket_service::tls::{self, Files, Identity};
 
 use super::world::{Authority, NAME, Talk, World};
 use crate::support::logs::Logs;
@@ -18,7 +19,14 @@ fn mounted(authority: &Authority) -> Mounted {
 }
 
 fn files(mounted: &Mounted) -> Files {
-    Files { certificate: mounted.path("tls.crt").into(), key: mounted.path("tls.key").into() }
+    let file = |name| Secret::File(mounted.path(name).into());
+    Files { certificate: file("tls.crt"), key: file("tls.key") }
+}
+
+fn watched(files: Files, identity: watch::Sender<Option<Identity>>) {
+    tokio::spawn(tls::watch(files, EVERY, move |new| {
+        identity.send_replace(Some(new));
+    }));
 }
 
 #[tokio::test]
@@ -26,7 +34,7 @@ async fn a_renewed_certificate_is_shown_without_a_restart() {
     let authority = Authority::new();
     let world = World::ready(&authority).await;
     let mounted = mounted(&world.own);
-    tokio::spawn(watch_files(files(&mounted), EVERY, world.identity.clone()));
+    watched(files(&mounted), world.identity.clone());
     let client = authority.client(NAME);
     let shown = async || world.connect(Some(&client)).await.expect("connected").shown();
     let first = shown().await;
@@ -41,7 +49,7 @@ async fn a_broken_pair_leaves_the_old_one_in_force_and_says_so() {
     let authority = Authority::new();
     let mounted = mounted(&authority);
     let (sender, mut identity) = watch::channel(None);
-    tokio::spawn(watch_files(files(&mounted), EVERY, sender));
+    watched(files(&mounted), sender);
     identity.wait_for(Option::is_some).await.expect("watched");
     identity.mark_unchanged();
 

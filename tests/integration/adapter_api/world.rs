@@ -17,8 +17,8 @@ use tokio_rustls::client::TlsStream;
 use websocket_service::adapter::control::ControlMetrics;
 use websocket_service::adapter::fleet::{Fleet, Pod};
 use websocket_service::adapter::settings::Settings;
-use websocket_service::adapter::tls::Identity;
 use websocket_service::adapter::{Known, Serving};
+use websocket_service::tls::Identity;
 
 use crate::support::http::{self, Answer, parse};
 use crate::support::kube_api::KubeApi;

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use websocket_service::adapter::control::ControlMetrics;
 use websocket_service::adapter::control::authority::{Authority, Seen, watch_secret};
 use websocket_service::adapter::control::certificate::{Standing, Stored, server_name};
-use websocket_service::adapter::tls::Identity;
+use websocket_service::tls::Identity;
 
 use super::{API_SERVICES, NAMESPACE, soon};
 use crate::support::kube_api::KubeApi;

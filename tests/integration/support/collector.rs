@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::codegen::tokio_stream::wrappers::TcpListenerStream;
 
-use websocket_service::server::accept;
+use websocket_service::server::{Door, accept};
 
 use super::{LOCAL, within};
 
@@ -42,7 +42,7 @@ impl Collector {
     pub(crate) async fn http() -> Self {
         let (collector, listener, stop) = Self::bind().await;
         let router = Router::new().route("/v1/traces", post(take)).with_state(collector.requests.clone());
-        tokio::spawn(accept::serve(listener, router, stop));
+        tokio::spawn(accept::serve(listener, Door::default(), router, stop));
         collector
     }
 
