@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::Notify;
 
-use crate::backplane::{Arrival, Canary, Observer, Order, Sink, Status, Why};
+use crate::backplane::{Arrival, Canary, Disconnect, Observer, Order, Sink, Status, Whose, Why};
 use crate::config::{OutboxConfig, SessionConfig};
 use crate::hub::{self, Hub};
 use crate::metrics::Metrics;
@@ -32,6 +32,14 @@ impl Inbox {
     pub(super) fn restored(&self) -> Arc<Notify> {
         Arc::clone(&self.restored)
     }
+
+    fn disconnect(&self, which: &Disconnect) {
+        for connection in self.hub.connections_of(which.user.as_str()) {
+            if which.connection.is_none_or(|one| one == connection.id) {
+                connection.outbox.close(ordered(which.why));
+            }
+        }
+    }
 }
 
 impl Sink for Inbox {
@@ -56,12 +64,12 @@ impl Sink for Inbox {
         events::record_malformed(&self.metrics, bytes);
     }
 
-    fn cut(&self) {
-        self.hub.cut(&self.metrics);
+    fn cut(&self, whose: &Whose<'_>) {
+        self.hub.cut(whose, &self.metrics);
     }
 
-    fn restored(&self, was_up: bool) {
-        self.hub.restored();
+    fn restored(&self, whose: &Whose<'_>, was_up: bool) {
+        self.hub.restored(whose);
         if was_up {
             events::backplane_gap(&self.metrics);
         }
@@ -69,10 +77,8 @@ impl Sink for Inbox {
     }
 
     fn order(&self, order: Order) {
-        for connection in self.hub.connections_of(order.user.as_str()) {
-            if order.connection.is_none_or(|one| one == connection.id) {
-                connection.outbox.close(ordered(order.why));
-            }
+        match order {
+            Order::Disconnect(which) => self.disconnect(&which),
         }
     }
 }

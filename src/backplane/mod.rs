@@ -5,7 +5,7 @@
 //!   order in which the backplane received it.
 //! * At most once: what is published while the link is down is lost here (history is what catches up), and
 //!   [`Sink::cut`] is called before anything else follows, and [`Sink::restored`] once the link is up again and everything
-//!   is resubscribed.
+//!   is resubscribed. Both say of which users: where there are several servers, each has a link and users of its own.
 //! * The sink is called on the backplane's own task and must not block.
 
 pub mod memory;
@@ -18,10 +18,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
 
 use crate::protocol::{EventId, Publication, Record, UserId};
 
-pub use registry::{EnterError, Entry, Limit, Order, Presence, Registry, Why};
+pub use registry::{Disconnect, EnterError, Entry, Limit, Presence, Registry, Why};
 
 /// A message as it arrived, its payload not looked at yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +33,17 @@ pub enum Arrival {
     Kept(Record),
 }
 
+/// What all pods are told, besides messages.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case")]
+pub enum Order {
+    /// Close connections of a user.
+    Disconnect(Disconnect),
+}
+
+/// Of which users something is said. Asked while the sink is called only, and must not be kept.
+pub type Whose<'a> = dyn Fn(&str) -> bool + 'a;
+
 /// Where received messages go: the hub, seen from here.
 pub trait Sink: Send + Sync + 'static {
     /// Takes a message for a user. Called for every message, so it does not block or allocate needlessly.
@@ -40,15 +52,15 @@ pub trait Sink: Send + Sync + 'static {
     /// Something came on a user's channel of messages that is no record: so many bytes.
     fn malformed(&self, bytes: usize);
 
-    /// The link is gone: what comes after the next [`Sink::restored`] may not follow on what came before. Called before
-    /// anything of a new link is delivered, and perhaps several times in a row.
-    fn cut(&self);
+    /// The link of these users is gone: what comes after the next [`Sink::restored`] may not follow on what came before.
+    /// Called before anything of a new link is delivered, and perhaps several times in a row.
+    fn cut(&self, whose: &Whose<'_>);
 
-    /// Everything wanted is subscribed on a new link; what was published meanwhile was not delivered. `was_up` tells an
-    /// outage from a start.
-    fn restored(&self, was_up: bool);
+    /// Everything that these users want is subscribed on a new link; what was published meanwhile was not delivered. `was_up`
+    /// tells an outage from a start.
+    fn restored(&self, whose: &Whose<'_>, was_up: bool);
 
-    /// Connections are to be closed, wherever they are.
+    /// All pods are to do something.
     fn order(&self, order: Order);
 }
 
@@ -114,6 +126,9 @@ pub enum BackplaneError {
     /// No answer within the bound.
     #[error("the backplane did not answer in time")]
     Timeout,
+    /// There can be no channel for a user of this name.
+    #[error("a user id with a closing brace cannot be served by a Redis Cluster")]
+    UserId,
     /// The server answered with an error; its text is for the log only.
     #[error("the backplane refused: {0}")]
     Refused(String),
@@ -126,6 +141,7 @@ impl BackplaneError {
         match self {
             Self::Unavailable => "unavailable",
             Self::Timeout => "timeout",
+            Self::UserId => "user-id",
             Self::Refused(_) => "refused",
         }
     }

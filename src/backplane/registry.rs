@@ -58,9 +58,9 @@ pub enum EnterError {
     Unknown(#[from] BackplaneError),
 }
 
-/// What all pods are told about a user's connections.
+/// Which of a user's connections are to be closed, wherever they are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Order {
+pub struct Disconnect {
     /// Whose.
     pub user: UserId,
     /// Which of them; all where there is none.
@@ -99,8 +99,8 @@ pub trait Registry: Send + Sync + 'static {
     /// Sees to it that these connections of this pod are known, for another while.
     fn keep(&self, connections: Vec<(UserId, Entry)>) -> BoxFuture<'_, Result<(), BackplaneError>>;
 
-    /// Tells all pods, once; one whose link is cut at that moment does not hear it. Returns how many pods hear.
-    fn order(&self, order: Order) -> BoxFuture<'_, Result<u64, BackplaneError>>;
+    /// Has them closed on all pods, once; one whose link is cut at that moment does not hear it. Returns how many pods hear.
+    fn disconnect(&self, which: Disconnect) -> BoxFuture<'_, Result<u64, BackplaneError>>;
 }
 
 /// A connection's place among those of its user; given back when dropped.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::EXIT_USAGE;
 use crate::config::Config;
-use crate::history::publish_script;
+use crate::history::{SendBy, publish_script};
 
 /// What is said when it is not clear what to show.
 const HELP: &str = "\
@@ -34,7 +34,8 @@ pub fn run(args: &PublisherArgs, config: &Config) -> anyhow::Result<ExitCode> {
         std::io::stderr().write_all(HELP.as_bytes())?;
         return Ok(ExitCode::from(EXIT_USAGE));
     }
-    let script = publish_script(&config.history, config.session.max_message_bytes);
+    let send = SendBy::for_redis(&config.backplane.reach);
+    let script = publish_script(&config.history, send, config.session.max_message_bytes);
     std::io::stdout().write_all(script.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,4 +1,6 @@
-use super::{Environment, LogFormat, LogLevel, OverflowPolicy, TokenAlgorithm, UserLimitPolicy};
+use super::{
+    ClusterPubSub, Environment, LogFormat, LogLevel, OverflowPolicy, TokenAlgorithm, UserLimitPolicy,
+};
 use crate::protocol::CloseCode;
 
 /// A closed set of values, each with its name in settings.
@@ -64,6 +66,10 @@ impl Choice for Environment {
 impl Choice for UserLimitPolicy {
     const NAMES: &'static [(&'static str, Self)] =
         &[("reject", Self::Reject), ("evict_oldest", Self::EvictOldest)];
+}
+
+impl Choice for ClusterPubSub {
+    const NAMES: &'static [(&'static str, Self)] = &[("sharded", Self::Sharded), ("classic", Self::Classic)];
 }
 
 impl Choice for OverflowPolicy {

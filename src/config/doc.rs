@@ -117,6 +117,7 @@ fn the_example_is_a_sound_env_file_for_development() {
         "JWT_PUBLIC_KEY",
         "JWT_PREVIOUS_PUBLIC_KEY",
         "JWT_JWKS_URL",
+        "REDIS_CLUSTER_NODES",
         "REDIS_TLS_CA",
         "REDIS_TLS_CERTIFICATE",
         "REDIS_TLS_KEY",

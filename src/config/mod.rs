@@ -45,7 +45,7 @@ pub use jwks::KeySetUrl;
 pub(crate) use layers::kebab;
 pub use networks::Networks;
 pub use pem::TlsIdentity;
-pub use reach::{HostPort, RedisReach, RedisTlsConfig, SentinelConfig};
+pub use reach::{ClusterConfig, ClusterPubSub, HostPort, RedisReach, RedisTlsConfig, SentinelConfig};
 pub use reach_args::RedisReachArgs;
 pub use secret::{Secret, SecretError};
 pub use server::{AllowedOrigins, Environment, LimitsConfig, ServerConfig, UserLimitPolicy};

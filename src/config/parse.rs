@@ -154,6 +154,12 @@ pub(super) fn redis_url(url: &str) -> Parsed<()> {
     }
 }
 
+/// The number of the database that a URL names; 0 where it names none.
+pub(super) fn redis_database(url: &str) -> i64 {
+    use redis::IntoConnectionInfo;
+    url.into_connection_info().map_or(0, |info| info.redis_settings().db())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,22 +1,26 @@
-//! How Redis is reached beyond its URL: through sentinels, and by which certificates.
+//! How Redis is reached beyond its URL: through sentinels, as a cluster, and by which certificates.
 
 use std::fmt;
 
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::fault::{Problem, quoted};
 use super::pem::{TlsIdentity, certificates, needs_both};
 use super::values::Values;
-use super::{BackplaneConfig, Secret, table};
+use super::{BackplaneConfig, Secret, parse, table};
 
 /// Where a sentinel listens if nothing else is said.
-const SENTINEL_PORT: u16 = 26_379;
+pub(super) const SENTINEL_PORT: u16 = 26_379;
+/// Where a server listens if nothing else is said.
+pub(super) const REDIS_PORT: u16 = 6379;
 
 /// What the URL does not say.
 #[derive(Debug, Clone, Default)]
 pub struct RedisReach {
     /// Who knows where the master is; without them the URL leads to it.
     pub sentinel: Option<SentinelConfig>,
+    /// The cluster that it is, if it is one.
+    pub cluster: Option<ClusterConfig>,
     /// Certificates, for `rediss://`.
     pub tls: RedisTlsConfig,
 }
@@ -34,6 +38,25 @@ pub struct SentinelConfig {
     pub password: Option<Secret>,
 }
 
+/// A cluster, by some of its nodes.
+#[derive(Debug, Clone)]
+pub struct ClusterConfig {
+    /// `REDIS_CLUSTER_NODES`; at least one, none twice.
+    pub nodes: Vec<HostPort>,
+    /// How messages with history travel (`REDIS_CLUSTER_PUBSUB`).
+    pub pubsub: ClusterPubSub,
+}
+
+/// How messages with history travel in a cluster.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ClusterPubSub {
+    /// By SPUBLISH: on the nodes that hold the user.
+    #[default]
+    Sharded,
+    /// By PUBLISH: to every node.
+    Classic,
+}
+
 /// What is trusted, and what is shown.
 #[derive(Debug, Clone, Default)]
 pub struct RedisTlsConfig {
@@ -44,7 +67,7 @@ pub struct RedisTlsConfig {
 }
 
 /// A host, by name or address, and a port.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct HostPort {
     /// A name, or an address without brackets.
     pub host: String,
@@ -61,7 +84,9 @@ impl fmt::Display for HostPort {
 
 impl RedisReach {
     pub(super) fn read(values: &mut Values) -> Self {
-        let servers = values.servers(&table::REDIS_SENTINELS);
+        let servers = values.servers(&table::REDIS_SENTINELS, SENTINEL_PORT);
+        let nodes = values.servers(&table::REDIS_CLUSTER_NODES, REDIS_PORT);
+        let pubsub = values.choice(&table::REDIS_CLUSTER_PUBSUB).unwrap_or_default();
         let master = values.text(&table::REDIS_SENTINEL_MASTER).unwrap_or_default();
         let user = values.text(&table::REDIS_SENTINEL_USER);
         let password = values.secret(&table::REDIS_SENTINEL_PASSWORD, |_| Ok(()));
@@ -69,6 +94,7 @@ impl RedisReach {
         let identity = TlsIdentity::read(values, &table::REDIS_TLS_CERTIFICATE, &table::REDIS_TLS_KEY);
         Self {
             sentinel: servers.map(|servers| SentinelConfig { servers, master, user, password }),
+            cluster: nodes.map(|nodes| ClusterConfig { nodes, pubsub }),
             tls: RedisTlsConfig { authorities: authorities.map(Secret::with_line_breaks), identity },
         }
     }
@@ -77,10 +103,15 @@ impl RedisReach {
 /// The rules between the settings of Redis.
 pub(super) fn check(config: &BackplaneConfig, values: &mut Values) {
     use table::{
-        REDIS_SENTINEL_PASSWORD, REDIS_SENTINEL_USER, REDIS_SENTINELS, REDIS_TLS_CA, REDIS_TLS_CERTIFICATE,
-        REDIS_TLS_KEY, REDIS_URL,
+        REDIS_CLUSTER_NODES, REDIS_SENTINEL_PASSWORD, REDIS_SENTINEL_USER, REDIS_SENTINELS, REDIS_TLS_CA,
+        REDIS_TLS_CERTIFICATE, REDIS_TLS_KEY, REDIS_URL,
     };
     let needs = [
+        (
+            &REDIS_CLUSTER_NODES,
+            &REDIS_URL,
+            "give REDIS_URL too: its scheme, user and password are the nodes'",
+        ),
         (
             &REDIS_SENTINELS,
             &REDIS_URL,
@@ -94,6 +125,9 @@ pub(super) fn check(config: &BackplaneConfig, values: &mut Values) {
     }
     needs_both(values, &REDIS_TLS_CERTIFICATE, &REDIS_TLS_KEY);
     let url = config.redis_url.as_ref().and_then(|url| url.read().ok());
+    if config.reach.cluster.is_some() {
+        cluster(config, url.as_ref(), values);
+    }
     let plain = url.is_none_or(|url| !url.expose_secret().starts_with("rediss://"));
     for setting in [&REDIS_TLS_CA, &REDIS_TLS_CERTIFICATE] {
         if plain && values.source(setting).is_some() && values.sound(&[&REDIS_URL, setting]) {
@@ -103,25 +137,46 @@ pub(super) fn check(config: &BackplaneConfig, values: &mut Values) {
     }
 }
 
-/// Hosts with ports, as JSON or separated by commas.
-pub(super) fn servers(text: &str) -> Result<Vec<HostPort>, Problem> {
+/// What a cluster cannot have.
+fn cluster(config: &BackplaneConfig, url: Option<&SecretString>, values: &mut Values) {
+    use table::{REDIS_CLUSTER_NODES, REDIS_SENTINELS, REDIS_URL, WEBSOCKET_CHANNEL_PREFIX};
+    if config.reach.sentinel.is_some() {
+        let remedy = "list the cluster's nodes or the sentinels, whichever there are";
+        let problem = format!("is given beside {}", REDIS_SENTINELS.name);
+        values.fault(&REDIS_CLUSTER_NODES, Problem::new(problem, remedy));
+    }
+    let database = url.map_or(0, |url| parse::redis_database(url.expose_secret()));
+    if database != 0 && values.sound(&[&REDIS_URL]) {
+        let remedy = "leave the number at its end out";
+        values.fault(&REDIS_URL, Problem::new("names a database, of which a cluster has only 0", remedy));
+    }
+    // The hash tag of a user's keys is the channel's whole name.
+    if config.channel_prefix.contains(['{', '}']) && values.sound(&[&WEBSOCKET_CHANNEL_PREFIX]) {
+        let remedy = "make it a text without braces, such as ws:";
+        let problem = format!("has a brace, which would part a user's keys in {}", REDIS_CLUSTER_NODES.name);
+        values.fault(&WEBSOCKET_CHANNEL_PREFIX, Problem::new(problem, remedy));
+    }
+}
+
+/// Hosts with ports, as JSON or separated by commas; `usual` is the port of those without one.
+pub(super) fn servers(text: &str, usual: u16) -> Result<Vec<HostPort>, Problem> {
     const REMEDY: &str = "list HOST:PORT separated by commas, an IPv6 address as [ADDRESS]:PORT";
     // An address in brackets is no list.
     let entries: Vec<String> = serde_json::from_str(text)
         .unwrap_or_else(|_| text.split(',').map(|entry| entry.trim().to_owned()).collect());
     let mut servers = Vec::new();
     for entry in &entries {
-        let server = server(entry)
+        let server = server(entry, usual)
             .ok_or_else(|| Problem::new(format!("{} is no host and port", quoted(entry)), REMEDY))?;
         if servers.contains(&server) {
-            return Err(Problem::new(format!("{} is there twice", quoted(entry)), "list each sentinel once"));
+            return Err(Problem::new(format!("{} is there twice", quoted(entry)), "list each once"));
         }
         servers.push(server);
     }
     if servers.is_empty() { Err(Problem::new("lists nobody", REMEDY)) } else { Ok(servers) }
 }
 
-fn server(entry: &str) -> Option<HostPort> {
+fn server(entry: &str, usual: u16) -> Option<HostPort> {
     let (host, port) = match entry.strip_prefix('[') {
         Some(rest) => {
             let (host, port) = rest.split_once(']')?;
@@ -134,7 +189,7 @@ fn server(entry: &str) -> Option<HostPort> {
             (Some(host).filter(|host| sound && !host.is_empty())?, port)
         }
     };
-    let port = if port.is_empty() && !entry.ends_with(':') { SENTINEL_PORT } else { port.parse().ok()? };
+    let port = if port.is_empty() && !entry.ends_with(':') { usual } else { port.parse().ok()? };
     (port != 0).then(|| HostPort { host: host.to_owned(), port })
 }
 
@@ -156,9 +211,10 @@ mod tests {
     #[test]
     fn sentinels_are_hosts_with_ports() {
         let list = "s-1.redis.svc:26380, 10.0.0.7,[fd00::7]:5,[::1]";
-        let shown: Vec<String> = servers(list).expect("sound").iter().map(ToString::to_string).collect();
+        let shown: Vec<String> =
+            servers(list, SENTINEL_PORT).expect("sound").iter().map(ToString::to_string).collect();
         assert_eq!(shown, ["s-1.redis.svc:26380", "10.0.0.7:26379", "[fd00::7]:5", "[::1]:26379"]);
-        assert_eq!(servers(r#"["a:1","b:2"]"#).expect("sound").len(), 2);
+        assert_eq!(servers(r#"["a:1","b:2"]"#, REDIS_PORT).expect("sound").len(), 2);
         for bad in [
             "a:1,",
             "a:",
@@ -173,9 +229,9 @@ mod tests {
             "[]",
             "[1]",
         ] {
-            assert!(servers(bad).is_err(), "{bad}");
+            assert!(servers(bad, REDIS_PORT).is_err(), "{bad}");
         }
-        assert!(servers("a,b,a:26379").expect_err("twice").problem.contains("twice"));
+        assert!(servers("a,b,a:26379", SENTINEL_PORT).expect_err("twice").problem.contains("twice"));
     }
 
     #[test]
@@ -187,6 +243,31 @@ mod tests {
             .with_yaml("a.yaml", "redis_url: redis://redis\nredis_sentinels: ['a:1', 'b:2']\n");
         let loaded = Config::load(&yaml).expect("a list in YAML").config;
         assert_eq!(loaded.backplane.reach.sentinel.expect("there").servers.len(), 2);
+    }
+
+    #[test]
+    fn a_cluster_is_some_of_its_nodes() {
+        let url = ("redis-url", "redis://ws:hush@nodes");
+        let reach = load(&[url, ("redis-cluster-nodes", "a,b:7000")]).expect("sound");
+        let cluster = reach.cluster.expect("there");
+        assert_eq!(cluster.pubsub, ClusterPubSub::Sharded);
+        assert_eq!(cluster.nodes.iter().map(ToString::to_string).collect::<Vec<_>>(), ["a:6379", "b:7000"]);
+        let classic = [url, ("redis-cluster-nodes", "a"), ("redis-cluster-pubsub", "CLASSIC")];
+        assert_eq!(load(&classic).expect("sound").cluster.expect("there").pubsub, ClusterPubSub::Classic);
+
+        let nodes = ("redis-cluster-nodes", "a");
+        for (settings, part) in [
+            (&[nodes][..], "needs REDIS_URL"),
+            (&[url, nodes, ("redis-sentinels", "s")], "is given beside REDIS_SENTINELS"),
+            (&[("redis-url", "redis://:hush@a/3"), nodes], "of which a cluster has only 0"),
+            (
+                &[url, nodes, ("websocket-channel-prefix", "{ws}:"), ("history-size", "0")],
+                "would part a user's keys",
+            ),
+        ] {
+            let text = load(settings).expect_err(part);
+            assert!(text.contains(part) && !text.contains("hush"), "{text}");
+        }
     }
 
     #[test]

@@ -1,7 +1,9 @@
 use super::choice::{DrainClose, Refusal, names};
 use super::setting::Initial::{Default, Unset};
 use super::setting::{Group, Kind, Setting};
-use super::{Environment, LogFormat, LogLevel, OverflowPolicy, TokenAlgorithm, UserLimitPolicy};
+use super::{
+    ClusterPubSub, Environment, LogFormat, LogLevel, OverflowPolicy, TokenAlgorithm, UserLimitPolicy,
+};
 
 const MIB: u64 = 1 << 20;
 const MINUTE: u64 = 60_000;
@@ -131,6 +133,12 @@ settings! {
         "User at the sentinels, where they have one besides the default user.";
     REDIS_SENTINEL_PASSWORD: Backplane, Kind::Secret, Unset("change-me"),
         "Password at the sentinels; unset, nobody logs in there.";
+    REDIS_CLUSTER_NODES: Backplane, Kind::Servers, Unset("redis-0:6379,redis-1:6379,redis-2:6379"),
+        "Some nodes of a Redis Cluster; the others are learned from them. REDIS_URL then gives scheme, user and password \
+         of all; its host does not count. Not together with REDIS_SENTINELS.";
+    REDIS_CLUSTER_PUBSUB: Backplane, Kind::Choice(names::<ClusterPubSub>), Default("sharded"),
+        "How messages with history travel in a cluster: `sharded` keeps each on the nodes that hold its user (Redis 7.0 \
+         or later), `classic` tells them to every node. The publish script of `websocket-service publisher` follows it.";
     REDIS_TLS_CA: Backplane, Kind::Secret, Unset("'-----BEGIN CERTIFICATE-----…'"),
         "Authorities in PEM that are trusted for `rediss://` instead of the system's; read anew for each connection.";
     REDIS_TLS_CERTIFICATE: Backplane, Kind::Secret, Unset("'-----BEGIN CERTIFICATE-----…'"),

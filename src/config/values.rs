@@ -181,8 +181,9 @@ impl Values {
         self.value(setting, |_, text| jwks::key_sets(text))
     }
 
-    pub(super) fn servers(&mut self, setting: &'static Setting) -> Option<Vec<HostPort>> {
-        self.value(setting, |_, text| reach::servers(text))
+    /// Those without a port listen at `port`.
+    pub(super) fn servers(&mut self, setting: &'static Setting, port: u16) -> Option<Vec<HostPort>> {
+        self.value(setting, |_, text| reach::servers(text, port))
     }
 
     pub(super) fn folder(&mut self, setting: &'static Setting) -> Option<PathBuf> {

@@ -1,12 +1,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use ::redis::aio::MultiplexedConnection;
-use ::redis::pipe;
+use ::redis::{FromRedisValue, RedisError, Value, cmd};
 use tokio::time::timeout;
 
 use super::{Heard, ReadError, Reading, Word, now};
-use crate::backplane::redis::{Connector, StartError, Tuning};
+use crate::backplane::redis::{Connector, Keys, StartError, Tuning};
 use crate::config::BackplaneConfig;
 use crate::protocol::{PodGauge, fleet_key, gauge_key};
 
@@ -17,10 +16,10 @@ const READ: Duration = Duration::from_secs(2);
 /// Most pods that are read, the latest to report. Beyond what a cluster runs; bounds the memory of an answer.
 const MAX_PODS: isize = 10_000;
 
-/// The reports of a fleet in Redis, over one connection that is made again when it is needed.
+/// The reports of a fleet in Redis, over connections that are made again when they are needed.
 pub struct Reports {
     connector: Connector,
-    connection: Option<MultiplexedConnection>,
+    keys: Option<Keys>,
     name: String,
     index: String,
 }
@@ -39,7 +38,7 @@ impl Reports {
     pub fn new(config: &BackplaneConfig, namespace: &str, fleet: &str) -> Result<Self, StartError> {
         let connector = Connector::new(config, CLIENT_NAME, &Tuning::default())?;
         let index = fleet_key(namespace, fleet);
-        Ok(Self { connector, connection: None, name: format!("{namespace}/{fleet}"), index })
+        Ok(Self { connector, keys: None, name: format!("{namespace}/{fleet}"), index })
     }
 
     /// The fleet's name, as NAMESPACE/FLEET.
@@ -55,33 +54,28 @@ impl Reports {
     pub async fn read(&mut self) -> Result<Reading, ReadError> {
         let outcome = self.try_read().await;
         if outcome.is_err() {
-            self.connection = None;
+            self.keys = None;
         }
         outcome
     }
 
     async fn try_read(&mut self) -> Result<Reading, ReadError> {
-        let mut connection = match &self.connection {
-            Some(connection) => connection.clone(),
+        let keys = match &self.keys {
+            Some(keys) => keys.clone(),
             None => {
-                let made = self.connector.connect_for_commands().await?;
-                self.connection.insert(made).clone()
+                let made = self.connector.connect_for_keys().await?;
+                self.keys.insert(made).clone()
             }
         };
-        timeout(READ, self.exchange(&mut connection)).await.map_err(|_| ReadError::Timeout(READ))?
+        timeout(READ, self.exchange(&keys)).await.map_err(|_| ReadError::Timeout(READ))?
     }
 
-    async fn exchange(&self, connection: &mut MultiplexedConnection) -> Result<Reading, ReadError> {
-        let mut commands = pipe();
-        commands.cmd("ZRANGE").arg(&self.index).arg(-MAX_PODS).arg(-1).arg("WITHSCORES");
-        let (pods,): (Vec<(String, f64)>,) = commands.query_async(connection).await?;
-        let mut gets = pipe();
-        for (uid, _) in &pods {
-            // One GET each, as a cluster's proxy may keep them in different places.
-            gets.cmd("GET").arg(gauge_key(uid));
-        }
-        let reports: Vec<Option<Vec<u8>>> =
-            if pods.is_empty() { Vec::new() } else { gets.query_async(connection).await? };
+    async fn exchange(&self, keys: &Keys) -> Result<Reading, ReadError> {
+        let mut index = cmd("ZRANGE");
+        index.arg(&self.index).arg(-MAX_PODS).arg(-1).arg("WITHSCORES");
+        let pods = keys.each(vec![(self.index.clone(), index)]).await?.pop().unwrap_or(Value::Nil);
+        let pods = Vec::<(String, f64)>::from_redis_value(pods).map_err(RedisError::from)?;
+        let reports = keys.get_all(pods.iter().map(|(uid, _)| gauge_key(uid))).await?;
         let at = now();
         let pods = pods.into_iter().zip(reports).map(|((uid, score), report)| Heard {
             key: uid,

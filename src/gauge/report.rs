@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::aio::MultiplexedConnection;
-use ::redis::{RedisError, cmd, pipe};
+use ::redis::{Cmd, FromRedisValue, RedisError, Value, cmd};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -13,7 +12,7 @@ use tracing::{debug, info, warn};
 use super::flags::Identity;
 use super::state::State;
 use crate::backoff::Backoff;
-use crate::backplane::redis::{ConnectError, Connector};
+use crate::backplane::redis::{ConnectError, Connector, Keyed, Keys};
 use crate::metrics::Report;
 use crate::protocol::{GAUGE_EXPIRY, PodGauge, fleet_key, gauge_key};
 use crate::told::Told;
@@ -45,11 +44,11 @@ enum ReportError {
     Redis(#[from] RedisError),
 }
 
-/// The task that talks to Redis, and its one connection.
+/// The task that talks to Redis, and its connections: one, or one to each master of a cluster.
 #[derive(Debug)]
 pub(super) struct Reporter {
     connector: Connector,
-    connection: Option<MultiplexedConnection>,
+    keys: Option<Keys>,
     key: String,
     index: String,
     uid: String,
@@ -60,7 +59,7 @@ impl Reporter {
     pub(super) fn new(connector: Connector, identity: &Identity, state: Arc<State>) -> Self {
         Self {
             connector,
-            connection: None,
+            keys: None,
             key: gauge_key(&identity.uid),
             index: fleet_key(&identity.namespace, &identity.fleet),
             uid: identity.uid.clone(),
@@ -98,7 +97,7 @@ impl Reporter {
                 Err(error) => {
                     self.state.redis_down();
                     // Also after an answer that refuses: another server may be behind the name by now.
-                    self.connection = None;
+                    self.keys = None;
                     if told.is_new(Err(&error)) {
                         warn!(%error, "Redis takes no reports; it is tried again");
                     }
@@ -110,54 +109,56 @@ impl Reporter {
 
     /// One report, where there is one, and the fleet's sum after it; no sum where nobody reports.
     async fn turn(&mut self, reading: Option<&PodGauge>) -> Result<Option<u64>, ReportError> {
-        let connection = self.connected().await?;
-        timeout(BOUND, self.exchange(connection, reading)).await.map_err(|_| ReportError::Timeout)?
+        let keys = self.connected().await?;
+        timeout(BOUND, self.exchange(keys, reading)).await.map_err(|_| ReportError::Timeout)?
     }
 
-    async fn connected(&mut self) -> Result<MultiplexedConnection, ReportError> {
-        if let Some(connection) = &self.connection {
-            return Ok(connection.clone());
+    async fn connected(&mut self) -> Result<Keys, ReportError> {
+        if let Some(keys) = &self.keys {
+            return Ok(keys.clone());
         }
-        let connection = self.connector.connect_for_commands().await?;
-        Ok(self.connection.insert(connection).clone())
+        let keys = self.connector.connect_for_keys().await?;
+        Ok(self.keys.insert(keys).clone())
     }
 
-    async fn exchange(
-        &self,
-        mut connection: MultiplexedConnection,
-        reading: Option<&PodGauge>,
-    ) -> Result<Option<u64>, ReportError> {
-        let mut commands = pipe();
+    async fn exchange(&self, keys: Keys, reading: Option<&PodGauge>) -> Result<Option<u64>, ReportError> {
+        let mut commands = Vec::new();
         if let Some(gauge) = reading {
             // Plain fields: it cannot fail.
             let json = serde_json::to_string(gauge).unwrap_or_default();
             let stale = gauge.at.saturating_sub(milliseconds(INDEX_EXPIRY));
-            commands.cmd("SET").arg(&self.key).arg(json).arg("PX").arg(milliseconds(GAUGE_EXPIRY)).ignore();
-            commands.cmd("ZADD").arg(&self.index).arg(gauge.at).arg(&self.uid).ignore();
-            commands.cmd("ZREMRANGEBYSCORE").arg(&self.index).arg("-inf").arg(format!("({stale}")).ignore();
-            commands.cmd("PEXPIRE").arg(&self.index).arg(milliseconds(INDEX_EXPIRY)).ignore();
+            let (lifetime, kept) = (milliseconds(GAUGE_EXPIRY), milliseconds(INDEX_EXPIRY));
+            commands.push(on(&self.key, "SET", |set| set.arg(json).arg("PX").arg(lifetime)));
+            commands.push(on(&self.index, "ZADD", |add| add.arg(gauge.at).arg(&self.uid)));
+            commands
+                .push(on(&self.index, "ZREMRANGEBYSCORE", |rest| rest.arg("-inf").arg(format!("({stale}"))));
+            commands.push(on(&self.index, "PEXPIRE", |keep| keep.arg(kept)));
         }
-        commands.cmd("ZRANGE").arg(&self.index).arg(-MAX_PODS).arg(-1);
-        let (uids,): (Vec<String>,) = commands.query_async(&mut connection).await?;
+        commands.push(on(&self.index, "ZRANGE", |all| all.arg(-MAX_PODS).arg(-1)));
+        let uids = keys.each(commands).await?.pop().unwrap_or(Value::Nil);
+        let uids = Vec::<String>::from_redis_value(uids).map_err(RedisError::from)?;
         if uids.is_empty() {
             return Ok(None);
         }
-        let mut commands = pipe();
-        for uid in &uids {
-            commands.cmd("GET").arg(gauge_key(uid));
-        }
-        let reports: Vec<Option<Vec<u8>>> = commands.query_async(&mut connection).await?;
+        let reports = keys.get_all(uids.iter().map(|uid| gauge_key(uid))).await?;
         Ok(sum(reports.iter().flatten()))
     }
 
     /// Best effort: what is not taken back expires.
     async fn take_back(&mut self) -> Result<(), ReportError> {
-        let mut connection = self.connected().await?;
-        let mut commands = pipe();
-        commands.add_command(cmd("DEL").arg(&self.key).clone()).ignore();
-        commands.add_command(cmd("ZREM").arg(&self.index).arg(&self.uid).clone()).ignore();
-        Ok(commands.exec_async(&mut connection).await?)
+        let keys = self.connected().await?;
+        let del = on(&self.key, "DEL", |del| del);
+        let rem = on(&self.index, "ZREM", |rem| rem.arg(&self.uid));
+        keys.each(vec![del, rem]).await?;
+        Ok(())
     }
+}
+
+/// A command on a key, with more arguments.
+fn on(key: &str, name: &str, more: impl FnOnce(&mut Cmd) -> &mut Cmd) -> Keyed {
+    let mut command = cmd(name);
+    more(command.arg(key));
+    (key.to_owned(), command)
 }
 
 /// The connections of all reports; none where there is no report.

@@ -13,8 +13,8 @@ mod script;
 
 use futures_util::future::BoxFuture;
 
-pub(crate) use script::{READ_SCRIPT, batch_script, unlimited_script};
-pub use script::{REMEMBERED, publish_script};
+pub(crate) use script::{READ_SCRIPT, batch_script, check_script, unlimited_script};
+pub use script::{REMEMBERED, SendBy, publish_script};
 
 use crate::protocol::{EventId, Record, UserId};
 

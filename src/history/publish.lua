@@ -11,6 +11,8 @@ local AGE_MS = ${AGE_MS}
 local LIMIT = ${LIMIT}
 -- How long an idempotency key is remembered, in seconds.
 local REMEMBERED_S = ${REMEMBERED_S}
+-- How it is sent. SPUBLISH in a cluster: to the nodes of the user's slot. Without history nobody is subscribed in that way.
+local SEND = SIZE > 0 and '${SEND}' or 'PUBLISH'
 
 -- What belongs to a user is named after the user's plain channel, which stands in braces so that Redis Cluster keeps it all
 -- on one node.
@@ -53,7 +55,7 @@ local function refusal(channel, payload, key)
   end
   -- Redis 7.0 can tell what the ACL will say. Before, a user without a right below may append without publishing.
   if redis.acl_check_cmd then
-    local allowed = redis.acl_check_cmd('PUBLISH', name.messages, '')
+    local allowed = redis.acl_check_cmd(SEND, name.messages, '')
     if SIZE > 0 then
       allowed = allowed and redis.acl_check_cmd('XADD', name.history, '*', 'p', '')
         and redis.acl_check_cmd('PEXPIRE', name.history, '1') and redis.acl_check_cmd('DEL', name.mark)
@@ -98,7 +100,7 @@ local function publish(channel, payload, key, trace)
     redis.call('PEXPIRE', name.history, AGE_MS)
     message = head .. '\30' .. payload
   end
-  local pods = redis.call('PUBLISH', name.messages, message)
+  local pods = redis.call(SEND, name.messages, message)
   if name.answer then
     redis.call('SET', name.answer, (id or '') .. ' ' .. pods, 'EX', REMEMBERED_S)
   end

@@ -120,16 +120,16 @@ impl Hub {
         }
     }
 
-    /// The link is cut: connections that resume hold back what comes.
-    pub fn cut(&self, metrics: &Metrics) {
-        for connection in self.all() {
+    /// The link of these users is cut: connections that resume hold back what comes.
+    pub fn cut(&self, whose: &dyn Fn(&str) -> bool, metrics: &Metrics) {
+        for connection in self.all_of(whose) {
             connection.outbox.cut(metrics);
         }
     }
 
-    /// The link is there again: connections that resume read what they missed.
-    pub fn restored(&self) {
-        for connection in self.all() {
+    /// The link of these users is there again: connections that resume read what they missed.
+    pub fn restored(&self, whose: &dyn Fn(&str) -> bool) {
+        for connection in self.all_of(whose) {
             connection.outbox.restored();
         }
     }
@@ -181,7 +181,11 @@ impl Hub {
     /// Every connection here, in no order.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Connection>> {
-        self.shards.iter().flat_map(|shard| shard.lock().all()).collect()
+        self.all_of(&|_| true)
+    }
+
+    fn all_of(&self, whose: &dyn Fn(&str) -> bool) -> Vec<Arc<Connection>> {
+        self.shards.iter().flat_map(|shard| shard.lock().all_of(whose)).collect()
     }
 
     /// How many connections are registered.

@@ -66,7 +66,8 @@ impl Shard {
         self.users.iter().flat_map(of_user).collect()
     }
 
-    pub(super) fn all(&self) -> Vec<Arc<Connection>> {
-        self.users.values().flatten().cloned().collect()
+    pub(super) fn all_of(&self, whose: &dyn Fn(&str) -> bool) -> Vec<Arc<Connection>> {
+        let open = self.users.iter().filter(|(user, _)| whose(user.as_str()));
+        open.flat_map(|(_, open)| open).cloned().collect()
     }
 }

@@ -15,7 +15,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::Service;
 use super::publish::user;
-use crate::backplane::{Entry, Order, Why};
+use crate::backplane::{Disconnect, Entry, Why};
 use crate::hub::{Closed, Connection};
 use crate::protocol::{
     Close, ConnectionId, ErrorCode, LastClose, OpenConnection, Scope, ServiceError, UserConnections, UserId,
@@ -120,7 +120,9 @@ async fn close(service: &Service, user: &UserId, one: Option<ConnectionId>) -> R
         let others: Vec<_> = known.filter(|id| !ids.contains(id)).collect();
         // Also where none is known: one that came in while Redis was away is not listed.
         if one.is_none() || !others.is_empty() {
-            registry.order(Order { user: user.clone(), connection: one, why: Why::Disconnected }).await?;
+            registry
+                .disconnect(Disconnect { user: user.clone(), connection: one, why: Why::Disconnected })
+                .await?;
         }
         Ok::<_, crate::backplane::BackplaneError>(others)
     };

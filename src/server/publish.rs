@@ -272,6 +272,9 @@ fn failed(service: &Service, error: &BackplaneError, messages: usize) -> Service
     let (code, message) = match error {
         BackplaneError::Unavailable => (ErrorCode::ServiceUnavailable, "The backplane is not connected"),
         BackplaneError::Timeout => (ErrorCode::ServiceUnavailable, "The backplane did not answer in time"),
+        BackplaneError::UserId => {
+            return invalid("A user id with a closing brace, }, cannot be served by a Redis Cluster");
+        }
         BackplaneError::Refused(words) => {
             tracing::warn!(words, "the backplane refused a message");
             (ErrorCode::ExternalService, "The backplane refused the message")

@@ -21,7 +21,7 @@ use super::refusal::retry_after;
 use super::{presence, v1};
 use crate::auth::{self, Identity, TokenError};
 use crate::backplane;
-use crate::backplane::{BackplaneError, EnterError, Order, Presence, Why};
+use crate::backplane::{BackplaneError, Disconnect, EnterError, Presence, Why};
 use crate::drain::Phase;
 use crate::hub::{Connection, Registration, UserLimit};
 use crate::metrics::TokenResult;
@@ -150,9 +150,15 @@ async fn admit(service: &Arc<Service>, identity: Identity, visit: Visit<'_>) -> 
     }
     let deadline = Instant::now() + SUBSCRIBE_WAIT;
     let subscription = match timeout_at(deadline, service.backplane.subscribe(identity.user.clone())).await {
-        Ok(subscribed) => subscribed.map_err(|error| silent("subscribe", error.label())),
-        Err(_) => Err(silent("subscribe", BackplaneError::Timeout.label())),
-    }?;
+        Ok(Ok(subscription)) => subscription,
+        // It would not be served later either. A close has room for so few words.
+        Ok(Err(BackplaneError::UserId)) => {
+            let refusal = ServiceError::new(ErrorCode::Validation, "connect", "User id has a brace");
+            return Err(Refused::Tell(refusal, place));
+        }
+        Ok(Err(error)) => return Err(silent("subscribe", error.label())),
+        Err(_) => return Err(silent("subscribe", BackplaneError::Timeout.label())),
+    };
     // The wait may have outlasted the lame duck.
     open_for_upgrades(service).map_err(Refused::Answer)?;
     let limits = &service.config.limits;
@@ -221,8 +227,9 @@ async fn enter(
     match timeout(ENTER_WAIT, registry.enter(user.clone(), entry, limit)).await {
         Ok(Ok(evicted)) => {
             for connection in evicted {
-                let order = Order { user: user.clone(), connection: Some(connection), why: Why::Replaced };
-                if let Err(error) = registry.order(order).await {
+                let which =
+                    Disconnect { user: user.clone(), connection: Some(connection), why: Why::Replaced };
+                if let Err(error) = registry.disconnect(which).await {
                     debug!(%error, "a connection beyond its user's limit stays on another pod");
                 }
             }

@@ -5,6 +5,7 @@ from conftest import CI_VALUES, KUBERNETES, Refused, merge, nested, render
 from test_values import FIXED, OWNED, TLS_SECRET
 
 IN_PROCESS = {"redis": {"bundled": {"enabled": False}}}
+IN_CLUSTER = {"redis": {"url": "redis://r", "cluster": {"nodes": ["a"]}}}
 
 # What is given, and words that the sentence holds.
 CANNOT_WORK = {
@@ -22,6 +23,10 @@ CANNOT_WORK = {
     "certificates without TLS": ({"redis": {"url": "redis://r", "tls": {"caSecret": "ca"}}}, ["redis.tls", "make it rediss://"]),
     "a login without sentinels": ({"redis": {"url": "redis://r", "sentinel": {"existingSecret": "s"}}}, ["list redis.sentinel.servers"]),
     "a sentinel's user without a password": ({"redis": {"url": "redis://r", "sentinel": {"servers": ["a"], "user": "ws"}}}, ["redis.sentinel.existingSecret"]),
+    "a cluster of nothing": ({"redis": {"cluster": {"nodes": ["a"]}}}, ["redis.cluster", "give redis.url"]),
+    "a cluster without Redis": (merge(merge(FIXED, IN_PROCESS), {"redis": {"cluster": {"nodes": ["a"]}}}), ["redis.cluster", "give redis.url"]),
+    "a cluster and sentinels": (merge(IN_CLUSTER, {"redis": {"sentinel": {"servers": ["a"]}}}), ["redis.cluster.nodes", "redis.sentinel.servers", "remove one"]),
+    "a cluster and a brace": (merge(IN_CLUSTER, {"settings": {"websocket_channel_prefix": "{ws}:", "history_size": 0}}), ["websocket_channel_prefix is {ws}:", "redis.cluster.nodes"]),
     "a brace with history": ({"settings": {"websocket_channel_prefix": "{ws}:"}}, ["websocket_channel_prefix is {ws}:", "history_size to 0"]),
     "two keys": ({"jwt": {"existingSecret": "a", "secret": "s" * 32}}, ["jwt.existingSecret", "remove one"]),
     "previous key of nothing": ({"jwt": {"existingSecretPreviousKey": "a"}}, ["jwt.existingSecret,", "give it"]),
@@ -59,6 +64,19 @@ def test_what_cannot_work_is_refused(case: str) -> None:
         assert word in str(refused.value)
 
 
+@pytest.mark.parametrize("url", ["redis://r/3", "redis://r:6379/10/", "rediss://ws:pa%2Fss@[fd00::7]:6379//1?protocol=resp3"])
+def test_a_cluster_has_no_database_but_0(url: str) -> None:
+    render({"redis": {"url": url}})
+    with pytest.raises(Refused, match="redis.url names a database") as refused:
+        render(merge(IN_CLUSTER, {"redis": {"url": url}}))
+    assert url not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["redis://r1", "redis://r:6379/", "redis://r/0", "rediss://ws:pa%2F1@[fd00::7]:6379/0?protocol=resp3"])
+def test_a_cluster_takes_database_0_named_or_not(url: str) -> None:
+    render(merge(IN_CLUSTER, {"redis": {"url": url}}))
+
+
 @pytest.mark.parametrize(("path", "value"), [
     ("unknown", 1),
     ("image.repo", "r"),
@@ -81,6 +99,10 @@ def test_what_cannot_work_is_refused(case: str) -> None:
     ("image.pullPolicy", "Sometimes"),
     ("redis.url", "http://redis"),
     ("redis.sentinel.servers", ["redis://sentinel"]),
+    ("redis.cluster.nodes", ["redis://node"]),
+    ("redis.cluster.nodes", "a:6379"),
+    ("redis.cluster.pubsub", "global"),
+    ("redis.cluster.servers", ["a:6379"]),
     ("redis.bundled.password", 'with "quotes"'),
     ("commonLabels.team", 7),
     ("service.type", "ExternalName"),

@@ -42,6 +42,7 @@ TLS_SECRET = {"metricsAdapter": {"tls": {"mode": "secret", "existingSecret": "mi
 JWT_SECRET = {"jwt": {"existingSecret": "keys"}}
 API_SECRET = {"apiKey": {"existingSecret": "api"}}
 SENTINELS = {"redis": {"existingSecret": "redis", "sentinel": {"servers": ["a:26379"]}}}
+CLUSTER = {"redis": {"existingSecret": "redis", "cluster": {"nodes": ["a:6379"]}}}
 SENTINEL_SECRET = merge(SENTINELS, {"redis": {"sentinel": {"existingSecret": "pass"}}})
 REDIS_SECRET = {"redis": {"existingSecret": "redis"}}
 TRACED = {"tracing": {"endpoint": "http://collector:4318"}}
@@ -146,6 +147,14 @@ CASES: dict[str, Case] = {
         *((o, f"{PROJECTED} [0] secret name", "mine") for o in (D, A)),
     ], among=SENTINELS),
     "redis.sentinel.existingSecretKey": one("k", D, f"{PROJECTED} [0] secret items [path=sentinel-password] key", among=SENTINEL_SECRET),
+    "redis.cluster.nodes": Case(["a:6379", "[fd00::7]:7000"], [
+        *reaching("REDIS_CLUSTER_NODES", "a:6379,[fd00::7]:7000"),
+        (D, env("WEBSOCKET_SERVICE_REDIS_CLUSTER_PUBSUB"), "sharded"),
+    ], among=REDIS_SECRET),
+    "redis.cluster.pubsub": Case("classic", [
+        (D, env("WEBSOCKET_SERVICE_REDIS_CLUSTER_PUBSUB"), "classic"),
+        *((o, place, ABSENT) for o, place, _ in reaching("REDIS_CLUSTER_PUBSUB", "classic")[1:]),
+    ], among=CLUSTER),
     "redis.tls.caSecret": Case("mine", [
         *reaching("REDIS_TLS_CA_FILE", f"{CREDENTIALS}/ca.crt"),
         *((o, f"{PROJECTED} [0] secret name", "mine") for o in (D, A)),
@@ -378,7 +387,7 @@ def test_the_schema_and_the_comments_name_the_same_values() -> None:
 # Settings of the service that follow from other values.
 OWNED = [
     "port", "admin_port", "max_connections", "tls_certificate", "tls_key", "redis_url", "redis_sentinels", "redis_sentinel_master",
-    "redis_sentinel_user", "redis_sentinel_password", "redis_tls_ca", "redis_tls_certificate", "redis_tls_key", "jwt_secret_key", "jwt_public_key", "jwt_previous_secret_key",
+    "redis_sentinel_user", "redis_sentinel_password", "redis_cluster_nodes", "redis_cluster_pubsub", "redis_tls_ca", "redis_tls_certificate", "redis_tls_key", "jwt_secret_key", "jwt_public_key", "jwt_previous_secret_key",
     "jwt_previous_public_key", "jwt_keys_dir", "api_key", "drain_lame_duck_seconds", "drain_spread_seconds",
     "drain_linger_seconds", "drain_close_code",
 ]

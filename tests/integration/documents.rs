@@ -69,7 +69,7 @@ fn places(proof: &str) -> (Vec<PathBuf>, String) {
                 .map(|form| root.join("src").join(form.replace("{}", &path)))
                 .to_vec()
         }
-        None => vec![root.join(format!("tests/integration/{module}.rs"))],
+        None => vec![root.join(format!("tests/integration/{}.rs", module.replace("::", "/")))],
     };
     (files, format!("fn {name}("))
 }

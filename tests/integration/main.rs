@@ -39,6 +39,7 @@ mod publish_examples;
 mod publish_history;
 mod publish_script;
 mod redis_access;
+mod redis_cluster;
 mod redis_delivery;
 mod redis_history;
 mod redis_link;

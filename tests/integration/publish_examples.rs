@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 use websocket_service::config::HistoryConfig;
-use websocket_service::history::publish_script;
+use websocket_service::history::{SendBy, publish_script};
 
 use crate::support::LOCAL;
 use crate::support::program::{Program, python, repository};
@@ -34,7 +34,8 @@ fn publish_mjs(arguments: &[&str]) -> Command {
 fn script() -> (TempDir, String) {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("publish.lua");
-    std::fs::write(&file, publish_script(&HistoryConfig::default(), 65_536)).expect("written");
+    std::fs::write(&file, publish_script(&HistoryConfig::default(), SendBy::Publish, 65_536))
+        .expect("written");
     let path = file.to_str().expect("UTF-8").to_owned();
     (folder, path)
 }

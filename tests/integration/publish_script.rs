@@ -2,7 +2,7 @@
 
 use redis::{RedisResult, Value};
 use websocket_service::config::HistoryConfig;
-use websocket_service::history::publish_script;
+use websocket_service::history::{SendBy, publish_script};
 use websocket_service::protocol::{EventId, Traceparent};
 
 use crate::support::backplane::Pod;
@@ -13,13 +13,13 @@ const LIMIT: usize = 64;
 
 /// Calls it for ann.
 async fn call(server: &RedisServer, size: usize, arguments: &[&[u8]]) -> Value {
-    let script = publish_script(&HistoryConfig { size, ..HistoryConfig::default() }, LIMIT);
+    let script = publish_script(&HistoryConfig { size, ..HistoryConfig::default() }, SendBy::Publish, LIMIT);
     server.run("EVAL", &[&[script.as_bytes(), b"1", b"ws:ann"], arguments].concat()).await
 }
 
 /// What it says when it refuses.
 async fn refusal(server: &RedisServer, keys: &[&[u8]], arguments: &[&[u8]]) -> String {
-    let script = publish_script(&HistoryConfig::default(), LIMIT);
+    let script = publish_script(&HistoryConfig::default(), SendBy::Publish, LIMIT);
     let count = keys.len().to_string();
     let words = [&[script.as_bytes(), count.as_bytes()], keys, arguments].concat();
     let answer: RedisResult<Value> = server.try_run("EVAL", &words).await;

@@ -191,7 +191,7 @@ async fn failover(loss: Loss) -> Value {
     eventually("messages flow", AGREED, async || received(&crowd) >= 400).await;
 
     let old = watched.master().await;
-    watched.settle(old).await;
+    watched.servers[old].settle().await;
     match loss {
         Loss::Killed => watched.servers[old].stop(),
         Loss::Abandoned => watched.abandon(old).await,

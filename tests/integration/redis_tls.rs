@@ -23,13 +23,13 @@ use crate::support::{LOCAL, eventually};
 const URL: &str = "url";
 
 /// A private authority.
-struct Authority {
+pub(crate) struct Authority {
     pem: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut authority = CertificateParams::new(Vec::new()).expect("valid");
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
@@ -39,11 +39,16 @@ impl Authority {
 
     /// A certificate for a name (and this machine's address, by which sentinels name servers), and its key.
     fn issue(&self, name: &str) -> (String, String) {
+        self.issue_for(&[name, "127.0.0.1"])
+    }
+
+    /// The same for these names and addresses only.
+    pub(crate) fn issue_for(&self, names: &[&str]) -> (String, String) {
         let key = KeyPair::generate().expect("a key");
-        let names = vec![name.to_owned(), "127.0.0.1".to_owned()];
-        let mut certificate = CertificateParams::new(names).expect("valid");
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut certificate = CertificateParams::new(names.clone()).expect("valid");
         // Another name than the authority's: what names itself as its issuer is taken for self-signed.
-        certificate.distinguished_name.push(DnType::CommonName, name);
+        certificate.distinguished_name.push(DnType::CommonName, names.concat());
         let certificate = certificate.signed_by(&key, &self.issuer);
         (certificate.expect("a certificate").pem(), key.serialize_pem())
     }
@@ -133,18 +138,22 @@ fn pod(url: &str, folder: &Mounted, shown: bool, more: &[(&str, &str)]) -> Pod {
     Pod::start_configured(&config(&settings).backplane, quick(), HistoryConfig::default())
 }
 
-fn texts(authority: &Authority, client: (String, String)) -> Vec<(&'static str, String)> {
-    let (server, key) = authority.issue("localhost");
+/// The files of a server and of a pod, each with its certificate and key.
+pub(crate) fn texts(
+    authority: &Authority,
+    server: (String, String),
+    client: (String, String),
+) -> Vec<(&'static str, String)> {
     vec![
         ("ca.pem", authority.pem.clone()),
-        ("server.pem", server),
-        ("server.key", key),
+        ("server.pem", server.0),
+        ("server.key", server.1),
         ("client.pem", client.0),
         ("client.key", client.1),
     ]
 }
 
-fn mounted<'a>(texts: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
+pub(crate) fn mounted<'a>(texts: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
     texts.iter().map(|(name, text)| (*name, text.as_str())).collect()
 }
 
@@ -152,14 +161,14 @@ fn mounted<'a>(texts: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
 async fn a_client_certificate_is_shown_and_rotated_without_a_restart() {
     let (authority, other) = (Authority::new(), Authority::new());
     // At first the pod has a certificate of somebody else's.
-    let folder = Mounted::new(&mounted(&texts(&authority, other.issue("pod"))));
+    let folder = Mounted::new(&mounted(&texts(&authority, authority.issue("localhost"), other.issue("pod"))));
     let server = strict(&folder).await;
     let logs = Logs::capture();
     let pod = pod(&server.tls_url(), &folder, true, &[]);
     eventually("it is refused", LOCAL, async || logs.count("no link to Redis") >= 1).await;
     assert_eq!(pod.backplane.status(), Status::Connecting);
 
-    folder.change(&mounted(&texts(&authority, authority.issue("pod"))));
+    folder.change(&mounted(&texts(&authority, authority.issue("localhost"), authority.issue("pod"))));
     pod.until_status(Status::Up).await;
     let _ann = pod.subscribe("ann").await;
     let published = pod.backplane.publish(user("ann"), publication("through TLS")).await;
@@ -170,7 +179,8 @@ async fn a_client_certificate_is_shown_and_rotated_without_a_restart() {
 #[tokio::test]
 async fn nobody_without_a_certificate_is_let_in() {
     let authority = Authority::new();
-    let folder = Mounted::new(&mounted(&texts(&authority, authority.issue("pod"))));
+    let folder =
+        Mounted::new(&mounted(&texts(&authority, authority.issue("localhost"), authority.issue("pod"))));
     let server = strict(&folder).await;
     let logs = Logs::capture();
     let pod = pod(&server.tls_url(), &folder, false, &[]);
@@ -181,7 +191,8 @@ async fn nobody_without_a_certificate_is_let_in() {
 #[tokio::test]
 async fn sentinels_are_spoken_to_by_tls_as_well() {
     let authority = Authority::new();
-    let folder = Mounted::new(&mounted(&texts(&authority, authority.issue("pod"))));
+    let folder =
+        Mounted::new(&mounted(&texts(&authority, authority.issue("localhost"), authority.issue("pod"))));
     let server = strict(&folder).await;
     let sentinel = Sentinel::start_tls(&server, &folder.path("")).await;
     let list = sentinel.address().replace("127.0.0.1", "localhost");

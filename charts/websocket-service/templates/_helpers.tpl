@@ -205,6 +205,10 @@ How Redis is reached beyond its URL: variables that all programs understand. Not
 {{- end }}
 {{- end }}
 {{- end }}
+{{- with .Values.redis.cluster.nodes }}
+- name: WEBSOCKET_SERVICE_REDIS_CLUSTER_NODES
+  value: {{ join "," . | quote }}
+{{- end }}
 {{- with .Values.redis.tls }}
 {{- if .caSecret }}
 - name: WEBSOCKET_SERVICE_REDIS_TLS_CA_FILE

@@ -18,6 +18,8 @@ refused by values.schema.json before.
   "redis_sentinel_master" "redis.sentinel.master"
   "redis_sentinel_user" "redis.sentinel.user"
   "redis_sentinel_password" "redis.sentinel.existingSecret"
+  "redis_cluster_nodes" "redis.cluster.nodes"
+  "redis_cluster_pubsub" "redis.cluster.pubsub"
   "redis_tls_ca" "redis.tls.caSecret"
   "redis_tls_certificate" "redis.tls.clientSecret"
   "redis_tls_key" "redis.tls.clientSecret"
@@ -65,8 +67,11 @@ refused by values.schema.json before.
 {{- if and $v.redis.url $v.redis.existingSecret }}
 {{- fail "redis.url and redis.existingSecret are both given: remove one." }}
 {{- end }}
-{{- if and (or $v.redis.sentinel.servers $v.redis.tls.caSecret $v.redis.tls.clientSecret) (not (has $mode (list "url" "existing"))) }}
-{{- fail "redis.sentinel and redis.tls are for a Redis of your own: give redis.url or redis.existingSecret, or remove them." }}
+{{- if and $v.redis.sentinel.servers $v.redis.cluster.nodes }}
+{{- fail "redis.sentinel.servers and redis.cluster.nodes are both given: remove one, for a cluster has no sentinels." }}
+{{- end }}
+{{- if and (or $v.redis.sentinel.servers $v.redis.cluster.nodes $v.redis.tls.caSecret $v.redis.tls.clientSecret) (not (has $mode (list "url" "existing"))) }}
+{{- fail "redis.sentinel, redis.cluster and redis.tls are for a Redis of your own: give redis.url or redis.existingSecret, or remove them." }}
 {{- end }}
 {{- if and (or $v.redis.tls.caSecret $v.redis.tls.clientSecret) (eq $mode "url") (not (hasPrefix "rediss://" $v.redis.url)) }}
 {{- fail "redis.tls is given, but redis.url does not ask for TLS: make it rediss://, or remove redis.tls." }}
@@ -76,6 +81,14 @@ refused by values.schema.json before.
 {{- end }}
 {{- if and $v.redis.sentinel.user (not $v.redis.sentinel.existingSecret) }}
 {{- fail "redis.sentinel.user needs its password: give redis.sentinel.existingSecret." }}
+{{- end }}
+{{- if $v.redis.cluster.nodes }}
+{{- if and (eq $mode "url") (regexMatch "^rediss?://[^/?#]*/+[0-9]*[1-9]" $v.redis.url) }}
+{{- fail "redis.url names a database, of which a cluster (redis.cluster.nodes) has only 0: leave the number at its end out." }}
+{{- end }}
+{{- if regexMatch "[{}]" (toString $v.settings.websocket_channel_prefix) }}
+{{- fail (printf "settings.websocket_channel_prefix is %s: a brace would part a user's keys in a cluster (redis.cluster.nodes). Choose a prefix without braces." $v.settings.websocket_channel_prefix) }}
+{{- end }}
 {{- end }}
 
 {{- if and (regexMatch "[{}]" (toString $v.settings.websocket_channel_prefix)) (ne (toString $v.settings.history_size) "0") }}

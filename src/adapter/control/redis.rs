@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use ::redis::aio::MultiplexedConnection;
-use ::redis::{RedisError, pipe};
+use ::redis::RedisError;
 use tokio::time::{Instant, timeout};
 
 use super::metrics::ControlMetrics;
 use crate::backoff::Backoff;
-use crate::backplane::redis::{ConnectError, Connector};
+use crate::backplane::redis::{ConnectError, Connector, Keys};
 use crate::config::{RedisReach, Secret};
 use crate::protocol::{PodGauge, gauge_key};
 use crate::told::Told;
@@ -37,10 +36,10 @@ pub enum ReadError {
     Redis(#[from] RedisError),
 }
 
-/// A connection that is made again when it is needed, with growing delays, each time from the URL as it is then.
+/// Connections that are made again when they are needed, with growing delays, each time from the URL as it is then.
 pub struct RedisReports {
     connector: Connector,
-    connection: Option<MultiplexedConnection>,
+    keys: Option<Keys>,
     backoff: Backoff,
     /// Not before this is it tried again.
     rest: Option<Instant>,
@@ -50,7 +49,7 @@ pub struct RedisReports {
 
 impl std::fmt::Debug for RedisReports {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RedisReports").field("connected", &self.connection.is_some()).finish_non_exhaustive()
+        f.debug_struct("RedisReports").field("connected", &self.keys.is_some()).finish_non_exhaustive()
     }
 }
 
@@ -60,7 +59,7 @@ impl RedisReports {
     pub fn new(url: Secret, reach: &RedisReach, metrics: ControlMetrics) -> Self {
         let backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
         let connector = Connector::to(url, reach, CLIENT_NAME, CONNECT);
-        Self { connector, connection: None, backoff, rest: None, told: Told::working(), metrics }
+        Self { connector, keys: None, backoff, rest: None, told: Told::working(), metrics }
     }
 
     /// The reports of these pods, in their order; `None` while Redis is away. Takes 3 s at most.
@@ -79,7 +78,7 @@ impl RedisReports {
                 Some(reports)
             }
             Err(error) => {
-                self.connection = None;
+                self.keys = None;
                 self.rest = Some(Instant::now() + self.backoff.next_delay());
                 self.metrics.redis_up.set(0);
                 if self.told.is_new(Err(&error)) {
@@ -91,22 +90,14 @@ impl RedisReports {
     }
 
     async fn try_read(&mut self, uids: &[&str]) -> Result<Vec<Option<PodGauge>>, ReadError> {
-        let mut connection = match &self.connection {
-            Some(connection) => connection.clone(),
+        let keys = match &self.keys {
+            Some(keys) => keys.clone(),
             None => {
-                let made = self.connector.connect_for_commands().await?;
-                self.connection.insert(made).clone()
+                let made = self.connector.connect_for_keys().await?;
+                self.keys.insert(made).clone()
             }
         };
-        if uids.is_empty() {
-            return Ok(Vec::new());
-        }
-        // One GET each, as a cluster's proxy may keep them in different places.
-        let mut gets = pipe();
-        for uid in uids {
-            gets.get(gauge_key(uid));
-        }
-        let read = timeout(READ, gets.query_async::<Vec<Option<Vec<u8>>>>(&mut connection));
+        let read = timeout(READ, keys.get_all(uids.iter().map(|uid| gauge_key(uid))));
         let values = read.await.map_err(|_| ReadError::Timeout(READ))??;
         Ok(values.into_iter().map(|value| parse(&value?)).collect())
     }

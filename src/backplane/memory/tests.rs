@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::backplane::Order;
+use crate::backplane::{Order, Whose};
 use crate::config::HistoryConfig;
 use crate::history::{Entry as HistoryEntry, From, History};
 use crate::protocol::{IdempotencyKey, Payload, Traceparent};
@@ -22,9 +22,9 @@ impl Sink for Seen {
 
     fn malformed(&self, _bytes: usize) {}
 
-    fn cut(&self) {}
+    fn cut(&self, _whose: &Whose<'_>) {}
 
-    fn restored(&self, _was_up: bool) {}
+    fn restored(&self, _whose: &Whose<'_>, _was_up: bool) {}
 }
 
 fn user(name: &str) -> UserId {

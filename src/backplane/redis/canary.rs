@@ -8,26 +8,34 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use ::redis::cmd;
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::commands::Commands;
+use super::lines::Line;
 use super::scripts::Stored;
+use super::slots::NodeId;
 use super::table::{Known, Table};
 use super::tuning::Tuning;
-use crate::backplane::{BackplaneError, Canary, Observer, Status};
+use super::users::Users;
+use crate::backplane::{BackplaneError, Canary, Observer, Status, Subscription};
 use crate::protocol::UserId;
 use crate::told::Told;
+
+/// Names that are tried for one that a server serves. One that has a thousandth of the slots is found all but surely.
+const NAMES_TRIED: usize = 10_000;
 
 /// Periods for which a pod's word on whether it hears counts.
 const WORD_COUNTS: u32 = 3;
 
-/// The canary of this pod: a user nobody is, so that it takes the way of every message.
+/// The canary of this pod at one server: a user nobody is, so that it takes the way of every message.
 #[derive(Debug)]
 pub(super) struct Cage {
-    user: UserId,
+    /// One that the server serves; another where that has changed.
+    user: ArcSwap<UserId>,
     /// The number of the newest canary that came back, and when.
     back: watch::Sender<(u64, Instant)>,
     last_back: Mutex<Option<Instant>>,
@@ -39,9 +47,8 @@ pub(super) struct Cage {
 
 impl Default for Cage {
     fn default() -> Self {
-        let name = format!("websocket-service:canary:{}", uuid::Uuid::from_u128(rand::random()));
         Self {
-            user: UserId::new(&name).expect("a short name"),
+            user: ArcSwap::from_pointee(nobody()),
             back: watch::Sender::new((0, Instant::now())),
             last_back: Mutex::default(),
             arrivals: AtomicU64::new(0),
@@ -56,7 +63,7 @@ impl Cage {
     pub(super) fn hears(&self, user: &str, payload: &[u8]) -> bool {
         // Only one task writes: no need to add in one step.
         self.arrivals.store(self.arrivals.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        if user != self.user.as_str() {
+        if user != self.user.load().as_str() {
             return false;
         }
         if let Some(number) = std::str::from_utf8(payload).ok().and_then(|text| text.parse().ok()) {
@@ -83,16 +90,26 @@ impl Cage {
     }
 }
 
-/// Sends the canary, for as long as the backplane lives.
+fn nobody() -> UserId {
+    let name = format!("websocket-service:canary:{}", uuid::Uuid::from_u128(rand::random()));
+    UserId::new(&name).expect("a short name")
+}
+
+/// Sends the canary, for as long as the server is one.
 pub(super) struct Keeper {
+    pub(super) node: NodeId,
+    /// Tells the server from others, over all pods; empty where there is one.
+    pub(super) place: String,
     pub(super) cage: Arc<Cage>,
     pub(super) table: Arc<Table>,
+    pub(super) users: Arc<Users>,
+    pub(super) line: Arc<Line>,
     pub(super) commands: Arc<Commands>,
     pub(super) observer: Arc<dyn Observer>,
     pub(super) status: watch::Receiver<Status>,
     pub(super) tuning: Tuning,
     /// Says it to the fleet.
-    word: Stored,
+    pub(super) word: Arc<Stored>,
 }
 
 /// What a canary proved.
@@ -104,29 +121,24 @@ enum Proof {
     None(Option<BackplaneError>),
 }
 
-impl Keeper {
-    pub(super) fn new(
-        cage: Arc<Cage>,
-        table: Arc<Table>,
-        commands: Arc<Commands>,
-        observer: Arc<dyn Observer>,
-        status: watch::Receiver<Status>,
-        tuning: Tuning,
-    ) -> Self {
-        let word = Stored::new(include_str!("canary.lua").to_owned());
-        Self { cage, table, commands, observer, status, tuning, word }
-    }
+/// Says to the fleet whether a pod hears.
+pub(super) fn word() -> Stored {
+    Stored::new(include_str!("canary.lua").to_owned())
+}
 
+impl Keeper {
     pub(super) async fn run(mut self, stop: CancellationToken) {
         // An outage has lines of its own; this is about rights that are missing.
         let (mut refused, mut unsaid) = (Told::working(), Told::working());
         let sending = async {
             let _ = self.status.wait_for(|status| *status == Status::Up).await;
             self.rest().await;
-            let _interest = self.table.want(self.cage.user.clone());
-            // Refused or not, it is known then.
-            let _ = timeout(self.tuning.canary_every, self.table.joined(&self.cage.user)).await;
+            let mut interest = self.settle().await;
             for number in 1.. {
+                if !self.users.is_of(self.node, self.cage.user.load().as_str()) {
+                    drop(interest);
+                    interest = self.settle().await;
+                }
                 let proof = self.send(number).await;
                 let (outcome, hears) = match &proof {
                     Proof::Back(took) => (Canary::Back(*took), Some(true)),
@@ -152,9 +164,21 @@ impl Keeper {
         stop.run_until_cancelled(sending).await;
     }
 
+    /// Takes a name that the server serves. In a cluster of a hundred masters it takes some hundred tries.
+    async fn settle(&self) -> Subscription {
+        let mut names = std::iter::repeat_with(nobody).take(NAMES_TRIED);
+        let own = names.find(|user| self.users.is_of(self.node, user.as_str()));
+        let user = own.unwrap_or_else(nobody);
+        self.cage.user.store(Arc::new(user.clone()));
+        let interest = self.users.want(user.clone());
+        // Refused or not, it is known then.
+        let _ = timeout(self.tuning.canary_every, self.users.joined(&user)).await;
+        interest
+    }
+
     async fn send(&self, number: u64) -> Proof {
-        let user = &self.cage.user;
-        let link = match self.table.known(user) {
+        let user = self.cage.user.load_full();
+        let link = match self.table.known(&user) {
             Known::Joined(link) => Some(link),
             Known::Pending => None,
             Known::Refused => {
@@ -184,10 +208,10 @@ impl Keeper {
 
     async fn publish(&self, number: u64) -> Result<(), BackplaneError> {
         let deadline = Instant::now() + self.tuning.publish;
-        let mut connection = self.commands.connected(deadline).await?;
         let mut publish = cmd("PUBLISH");
-        publish.arg(self.commands.channel(&self.cage.user)).arg(number);
-        self.commands.answer(deadline, publish.exec_async(&mut connection)).await
+        publish.arg(self.commands.channel(&self.cage.user.load())).arg(number);
+        let call = |mut connection| async move { publish.exec_async(&mut connection).await };
+        self.line.ask(deadline, call).await
     }
 
     /// Says to the fleet whether this pod hears, and finds out whether it alone does not.
@@ -216,18 +240,17 @@ impl Keeper {
     /// How many pods hear, and how many do not.
     async fn say(&self, hears: bool) -> Result<(u64, u64), BackplaneError> {
         let deadline = Instant::now() + self.tuning.publish;
-        let mut connection = self.commands.connected(deadline).await?;
+        let counts = (self.tuning.canary_every * WORD_COUNTS).as_millis().to_string();
         // By the prefix: fleets with channels of their own are not to be compared, and who may use a user's keys may use these.
-        let fleet = self.commands.prefix();
-        let counts = (self.tuning.canary_every * WORD_COUNTS).as_millis();
-        let call = self.word.run(&mut connection, |call| {
-            call.arg(2);
-            for set in ["hearing", "deaf"] {
-                call.arg(format!("{{{fleet}websocket-service:canary}}:{set}"));
-            }
-            call.arg(self.cage.user.as_str()).arg(u8::from(hears)).arg(counts.to_string());
-        });
-        self.commands.answer(deadline, call).await
+        let of_set = |set: &str| self.commands.of_fleet("canary", &[set, &self.place].concat());
+        let ((slot, hearing), (_, deaf)) = (of_set("hearing"), of_set("deaf"));
+        let (pod, keys) = (self.cage.user.load_full(), [&hearing, &deaf]);
+        let call = |connection| {
+            self.word.run(connection, |call| {
+                call.arg(2).arg(&keys).arg(pod.as_str()).arg(u8::from(hears)).arg(&counts);
+            })
+        };
+        self.commands.ask(slot, deadline, call).await
     }
 
     /// Gives up the link that lost a canary, and waits for the next one.
@@ -267,7 +290,7 @@ mod tests {
     fn a_canary_is_for_nobody_else() {
         let cage = Cage::default();
         assert_eq!((cage.hears("ann", b"1"), cage.age()), (false, None));
-        let name = cage.user.as_str().to_owned();
+        let name = cage.user.load().as_str().to_owned();
         assert!(cage.hears(&name, b"nonsense") && cage.age().is_none());
         assert!(cage.hears(&name, b"7") && cage.age().is_some());
         assert_eq!(cage.back.borrow().0, 7);

@@ -1,64 +1,40 @@
-//! The command connection: publishes.
+//! Publishing, and what else the parts of the backplane ask servers.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{Cmd, RedisError, cmd, pipe};
-use tokio::sync::{Notify, watch};
+use futures_util::future::try_join_all;
 use tokio::time::{Instant, timeout_at};
 
 use super::channels::Channels;
 use super::connect::Connector;
-use super::errors::{ConnectError, StartError, is_io, is_passing, is_read_only};
-use super::link::{Failure, Role, Up};
-use super::route::Route;
-use super::scripts::{Scripts, published};
+use super::errors::{ConnectError, StartError, is_elsewhere};
+use super::lines::{Lines, judged};
+use super::scripts::{Answer, Scripts, published};
+use super::slots::{NodeId, Slot};
 use super::tuning::Tuning;
 use crate::backplane::{BackplaneError, Published};
 use crate::config::{BackplaneConfig, HistoryConfig};
 use crate::protocol::{Publication, UserId};
 
-/// The role of the command connection, and what publishes through it.
+/// What asks servers, by the slot of what is asked for.
 pub(super) struct Commands {
     publisher: Publisher,
     bound: Duration,
-    line: watch::Sender<Option<Line>>,
-}
-
-/// The connection, and where it leads.
-struct Line {
-    connection: MultiplexedConnection,
-    route: Option<Route>,
-}
-
-impl Role for Commands {
-    const NAME: &'static str = "publisher";
-
-    fn message(&self, _channel: &[u8], _payload: &[u8]) {}
-
-    async fn serve(&self, connection: MultiplexedConnection, up: &Up<'_>) -> Failure {
-        self.line.send_replace(Some(Line { connection, route: up.route().cloned() }));
-        up.reached(None);
-        std::future::pending().await
-    }
-
-    async fn condemned(&self) -> Failure {
-        match &self.publisher.read_only {
-            Some(told) => told.notified().await,
-            None => std::future::pending().await,
-        }
-        Failure::ReadOnly
-    }
-
-    fn lost(&self) {
-        self.line.send_replace(None);
-    }
+    lines: Arc<Lines>,
 }
 
 impl Commands {
-    pub(super) fn new(channels: Channels, history: &HistoryConfig, tuning: &Tuning) -> Self {
-        let publisher = Publisher { read_only: Some(Notify::new()), ..Publisher::new(channels, history) };
-        Self { publisher, bound: tuning.publish, line: watch::Sender::new(None) }
+    pub(super) fn new(
+        channels: Channels,
+        history: &HistoryConfig,
+        lines: Arc<Lines>,
+        tuning: &Tuning,
+    ) -> Self {
+        Self { publisher: Publisher::new(channels, history), bound: tuning.publish, lines }
     }
 
     /// A user's plain channel, after which its keys are named.
@@ -66,14 +42,49 @@ impl Commands {
         self.publisher.channels.name(user)
     }
 
+    /// A key of a user's.
+    pub(super) fn key(&self, user: &UserId, name: &str) -> String {
+        format!("{{{}}}:{name}", self.channel(user))
+    }
+
+    /// Who has it now; none while nobody has.
+    pub(super) fn server(&self, user: &UserId) -> Option<NodeId> {
+        self.lines.server(self.slot(user))
+    }
+
+    /// The slot of all that belongs to a user.
+    pub(super) fn slot(&self, user: &UserId) -> Slot {
+        self.publisher.channels.slot(user)
+    }
+
+    /// The name of something that belongs to the fleet, with its slot. `tag` is what has to be together.
+    pub(super) fn of_fleet(&self, tag: &str, name: &str) -> (Slot, String) {
+        let prefix = self.publisher.channels.prefix();
+        let slot = Slot::of(&[prefix, "websocket-service:", tag]);
+        (slot, format!("{{{prefix}websocket-service:{tag}}}:{name}"))
+    }
+
     /// The channel of the fleet's orders.
     pub(super) fn orders(&self) -> String {
         self.publisher.channels.orders()
     }
 
-    /// What stands before the user id in a channel's name.
-    pub(super) fn prefix(&self) -> &str {
-        self.publisher.channels.prefix()
+    /// Groups users by the server that has them, each group with a slot of that server.
+    pub(super) fn by_server<T>(&self, things: impl IntoIterator<Item = (Slot, T)>) -> Vec<(Slot, Vec<T>)> {
+        self.lines.by_server(things)
+    }
+
+    /// Asks the server that has the slot.
+    pub(super) async fn ask<T, F>(
+        &self,
+        slot: Slot,
+        deadline: Instant,
+        call: impl Fn(MultiplexedConnection) -> F,
+    ) -> Result<T, BackplaneError>
+    where
+        F: Future<Output = Result<T, RedisError>>,
+    {
+        self.lines.ask(slot, deadline, call).await
     }
 
     /// Publishes one message, once: what may have been done is not done again.
@@ -83,47 +94,67 @@ impl Commands {
         publication: &Publication,
     ) -> Result<Published, BackplaneError> {
         let deadline = Instant::now() + self.bound;
-        let mut connection = self.connected(deadline).await?;
-        self.publisher.one(user, publication, &mut connection, deadline).await
+        let call = |connection| self.publisher.one(user, publication, connection);
+        published(self.ask(self.slot(user), deadline, call).await?)
     }
 
-    /// Publishes all in one step.
+    /// Publishes all in one step. In a cluster each slot's are a step of their own, after all servers were asked whether
+    /// they would refuse any.
     pub(super) async fn publish_all(
         &self,
         messages: &[(UserId, Publication)],
     ) -> Result<Vec<Published>, BackplaneError> {
-        if messages.is_empty() {
-            return Ok(Vec::new());
-        }
         let deadline = Instant::now() + self.bound;
-        let mut connection = self.connected(deadline).await?;
-        self.publisher.all(messages, &mut connection, deadline).await
+        let steps = if self.lines.is_cluster() { self.steps(messages) } else { whole(messages) };
+        if steps.len() > 1 && messages.iter().any(|(_, publication)| self.publisher.scripted(publication)) {
+            let checks = steps.iter().map(|step| {
+                self.ask(step.slot, deadline, move |connection| {
+                    self.publisher.check(&step.messages, connection)
+                })
+            });
+            try_join_all(checks).await?;
+        }
+        let calls = steps.iter().map(|step| {
+            self.ask(step.slot, deadline, move |connection| self.publisher.all(&step.messages, connection))
+        });
+        let mut answers = vec![None; messages.len()];
+        for (step, answered) in steps.iter().zip(try_join_all(calls).await?) {
+            for (place, answer) in step.places.iter().zip(answered) {
+                answers[*place] = Some(published(answer)?);
+            }
+        }
+        let all: Option<Vec<_>> = answers.into_iter().collect();
+        all.ok_or_else(|| BackplaneError::Refused("not every message was answered".to_owned()))
     }
 
-    /// The connection; waits for it while it is being remade, so that a short blip fails no publication.
-    ///
-    /// Once the subscriber's link has moved to another master, none to the old one is handed out: what is read there would
-    /// lack what was published since.
-    pub(super) async fn connected(&self, deadline: Instant) -> Result<MultiplexedConnection, BackplaneError> {
-        let usable = |line: &Option<Line>| {
-            line.as_ref().is_some_and(|line| line.route.as_ref().is_none_or(Route::is_current))
-        };
-        let mut lines = self.line.subscribe();
-        let found = match timeout_at(deadline, lines.wait_for(usable)).await {
-            Ok(Ok(line)) => line.as_ref().map(|line| line.connection.clone()),
-            Ok(Err(_)) | Err(_) => None,
-        };
-        found.ok_or(BackplaneError::Unavailable)
+    fn steps<'a>(&self, messages: &'a [(UserId, Publication)]) -> Vec<Step<'a>> {
+        let mut steps = BTreeMap::new();
+        for (place, message) in messages.iter().enumerate() {
+            let slot = self.slot(&message.0);
+            let step =
+                steps.entry(slot).or_insert_with(|| Step { slot, places: Vec::new(), messages: Vec::new() });
+            step.places.push(place);
+            step.messages.push(message);
+        }
+        steps.into_values().collect()
     }
+}
 
-    /// Waits for an answer until the deadline; gives the connection up where the server turns out to be a replica.
-    pub(super) async fn answer<T>(
-        &self,
-        deadline: Instant,
-        asked: impl Future<Output = Result<T, RedisError>>,
-    ) -> Result<T, BackplaneError> {
-        self.publisher.answer(deadline, asked).await
-    }
+/// Messages that one server takes in one step, and their places in the whole.
+struct Step<'a> {
+    slot: Slot,
+    places: Vec<usize>,
+    messages: Vec<&'a (UserId, Publication)>,
+}
+
+/// One step; none for nothing.
+fn whole(messages: &[(UserId, Publication)]) -> Vec<Step<'_>> {
+    let step = Step {
+        slot: Slot::of(&[]),
+        places: (0..messages.len()).collect(),
+        messages: messages.iter().collect(),
+    };
+    if messages.is_empty() { Vec::new() } else { vec![step] }
 }
 
 /// How a message gets from a connection into Redis.
@@ -131,74 +162,51 @@ struct Publisher {
     channels: Channels,
     scripts: Scripts,
     history: bool,
-    /// Told when the server turns out to be a replica; none where nobody would connect anew.
-    read_only: Option<Notify>,
 }
 
 impl Publisher {
     fn new(channels: Channels, history: &HistoryConfig) -> Self {
-        let scripts = Scripts::new(history);
-        Self { channels, scripts, history: history.is_on(), read_only: None }
-    }
-
-    async fn answer<T>(
-        &self,
-        deadline: Instant,
-        asked: impl Future<Output = Result<T, RedisError>>,
-    ) -> Result<T, BackplaneError> {
-        match timeout_at(deadline, asked).await {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) if is_io(&error) || is_passing(&error) => Err(BackplaneError::Unavailable),
-            Ok(Err(error)) => match &self.read_only {
-                Some(told) if is_read_only(&error) => {
-                    told.notify_waiters();
-                    Err(BackplaneError::Unavailable)
-                }
-                _ => Err(BackplaneError::Refused(error.to_string())),
-            },
-            Err(_) => Err(BackplaneError::Timeout),
-        }
+        let scripts = Scripts::new(history, channels.send_by());
+        Self { channels, scripts, history: history.is_on() }
     }
 
     async fn one(
         &self,
         user: &UserId,
         publication: &Publication,
-        connection: &mut MultiplexedConnection,
-        deadline: Instant,
-    ) -> Result<Published, BackplaneError> {
+        mut connection: MultiplexedConnection,
+    ) -> Result<Answer, RedisError> {
         if self.scripted(publication) {
-            let call = self.scripts.one(&self.channels, (user, publication), connection);
-            return published(self.answer(deadline, call).await?);
+            return self.scripts.one(&self.channels, (user, publication), connection).await;
         }
-        let publish = self.bare(user, publication);
-        let subscribers = self.answer(deadline, publish.query_async(connection)).await?;
-        Ok(Published { id: None, subscribers })
+        let subscribers = self.bare(user, publication).query_async(&mut connection).await?;
+        Ok((None, subscribers))
     }
 
     async fn all(
         &self,
-        messages: &[(UserId, Publication)],
-        connection: &mut MultiplexedConnection,
-        deadline: Instant,
-    ) -> Result<Vec<Published>, BackplaneError> {
-        let answers: Vec<Published> = if messages.iter().any(|(_, publication)| self.scripted(publication)) {
-            let messages: Vec<_> = messages.iter().map(|(user, publication)| (user, publication)).collect();
-            let call = self.scripts.all(&self.channels, &messages, connection);
-            self.answer(deadline, call).await?.into_iter().map(published).collect::<Result<_, _>>()?
-        } else {
-            let mut transaction = pipe();
-            transaction.atomic();
-            for (user, publication) in messages {
-                transaction.add_command(self.bare(user, publication));
-            }
-            let counts: Vec<u64> = self.answer(deadline, transaction.query_async(connection)).await?;
-            counts.into_iter().map(|subscribers| Published { id: None, subscribers }).collect()
-        };
-        if answers.len() != messages.len() {
-            return Err(BackplaneError::Refused("not every message was answered".to_owned()));
+        messages: &[&(UserId, Publication)],
+        mut connection: MultiplexedConnection,
+    ) -> Result<Vec<Answer>, RedisError> {
+        if messages.iter().any(|(_, publication)| self.scripted(publication)) {
+            return self.scripts.all(&self.channels, messages, connection).await;
         }
-        Ok(answers)
+        let mut transaction = pipe();
+        transaction.atomic();
+        for (user, publication) in messages {
+            transaction.add_command(self.bare(user, publication));
+        }
+        let counts: Vec<u64> = transaction.query_async(&mut connection).await?;
+        Ok(counts.into_iter().map(|subscribers| (None, subscribers)).collect())
+    }
+
+    /// Whether the server would refuse any of these; it does nothing else.
+    async fn check(
+        &self,
+        messages: &[&(UserId, Publication)],
+        connection: MultiplexedConnection,
+    ) -> Result<(), RedisError> {
+        self.scripts.check(&self.channels, messages, connection).await
     }
 
     /// Whether it takes a script: a bare PUBLISH has neither a place in history nor a memory.
@@ -219,12 +227,18 @@ pub enum PublishOnceError {
     /// There is no URL to connect to.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// There is no connection.
+    /// There is no connection. The reason is in the text, and no source, or it would be told twice.
     #[error("cannot connect to Redis: {0}")]
-    Connect(#[from] ConnectError),
+    Connect(ConnectError),
     /// Refused, or not answered in time.
     #[error(transparent)]
     Publish(#[from] BackplaneError),
+}
+
+impl From<ConnectError> for PublishOnceError {
+    fn from(error: ConnectError) -> Self {
+        Self::Connect(error)
+    }
 }
 
 /// Publishes one message over a connection of its own, with history where that is on: for a program that ends afterwards.
@@ -240,8 +254,35 @@ pub async fn publish_once(
 ) -> Result<Published, PublishOnceError> {
     let tuning = Tuning::default();
     let connector = Connector::new(config, name, &tuning)?;
-    let mut connection = connector.connect_for_commands().await?;
-    let publisher = Publisher::new(Channels::new(&config.channel_prefix, history.is_on()), history);
+    let publisher = Publisher::new(Channels::new(config, history.is_on()), history);
+    if !publisher.channels.is_servable(user) {
+        return Err(BackplaneError::UserId.into());
+    }
     let deadline = Instant::now() + tuning.publish;
-    Ok(publisher.one(user, publication, &mut connection, deadline).await?)
+    loop {
+        let connection = connector.connect_to(publisher.channels.slot(user)).await?;
+        match timeout_at(deadline, publisher.one(user, publication, connection)).await {
+            Ok(Ok(answer)) => return Ok(published(answer)?),
+            // A slot that has just moved. Nothing was done.
+            Ok(Err(error)) if connector.cluster().is_some() && is_elsewhere(&error) => {
+                if Instant::now() >= deadline {
+                    return Err(BackplaneError::Unavailable.into());
+                }
+            }
+            Ok(Err(error)) => return Err(judged(&error).into()),
+            Err(_) => return Err(BackplaneError::Timeout.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_told_once() {
+        let gone = ConnectError::Network(std::io::Error::other("the network is gone"));
+        let told = anyhow::Error::from(PublishOnceError::from(gone));
+        assert_eq!(format!("{told:#}"), "cannot connect to Redis: the network is gone");
+    }
 }

@@ -13,13 +13,14 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::cluster::Cluster;
 use super::dial::dial;
 use super::errors::{ConnectError, StartError, UrlError, is_io};
 use super::route::Route;
 use super::sentinel::{Manner, Sentinels};
-use super::tap::Tap;
+use super::tap::{Said, Tap};
 use super::tuning::Tuning;
-use crate::config::{BackplaneConfig, RedisReach, RedisTlsConfig, Secret};
+use crate::config::{BackplaneConfig, HostPort, RedisReach, RedisTlsConfig, Secret};
 
 /// The task that reads and writes for a connection; ends with this.
 pub(super) type Driver = AbortOnDropHandle<()>;
@@ -37,9 +38,22 @@ pub(super) struct Connected {
 pub struct Connector {
     url: Secret,
     tls: RedisTlsConfig,
-    sentinels: Option<Arc<Sentinels>>,
+    lead: Lead,
     name: String,
     bound: Duration,
+}
+
+/// What says where the server is.
+#[derive(Debug, Clone)]
+enum Lead {
+    /// The URL.
+    Url,
+    /// Sentinels.
+    Sentinels(Arc<Sentinels>),
+    /// A cluster's nodes.
+    Cluster(Arc<Cluster>),
+    /// Whoever made the connector.
+    Node(HostPort),
 }
 
 impl Connector {
@@ -58,8 +72,30 @@ impl Connector {
     /// Where the URL is looked at only when it is connected to: a bad one is then each attempt's error.
     #[must_use]
     pub fn to(url: Secret, reach: &RedisReach, name: &str, bound: Duration) -> Self {
-        let sentinels = reach.sentinel.clone().map(|sentinel| Arc::new(Sentinels::new(sentinel)));
-        Self { url, tls: reach.tls.clone(), sentinels, name: client_name(name), bound }
+        let lead = match (&reach.sentinel, &reach.cluster) {
+            (Some(sentinel), _) => Lead::Sentinels(Arc::new(Sentinels::new(sentinel.clone()))),
+            (None, Some(cluster)) => Lead::Cluster(Arc::new(Cluster::new(cluster.nodes.clone()))),
+            (None, None) => Lead::Url,
+        };
+        Self { url, tls: reach.tls.clone(), lead, name: client_name(name), bound }
+    }
+
+    /// The cluster that it leads to, if it is one.
+    pub(super) fn cluster(&self) -> Option<Arc<Cluster>> {
+        match &self.lead {
+            Lead::Cluster(cluster) => Some(Arc::clone(cluster)),
+            _ => None,
+        }
+    }
+
+    /// Whether certificates are checked, so that names are better than addresses.
+    pub(super) fn is_by_name(&self) -> bool {
+        self.url.read().is_ok_and(|url| url.expose_secret().starts_with("rediss://"))
+    }
+
+    /// To this node of the cluster.
+    pub(super) fn at(&self, node: &HostPort) -> Self {
+        Self { lead: Lead::Node(node.clone()), ..self.clone() }
     }
 
     /// The same under another name. Both follow the same master: when one learns of another, both leave.
@@ -69,18 +105,21 @@ impl Connector {
 
     /// Host and port as configured now, without credentials.
     pub(super) fn address(&self) -> String {
-        if self.sentinels.is_some() {
-            return "as the sentinels say".to_owned();
+        match &self.lead {
+            Lead::Sentinels(_) => return "as the sentinels say".to_owned(),
+            Lead::Cluster(_) => return "as the cluster says".to_owned(),
+            Lead::Node(node) => return node.to_string(),
+            Lead::Url => {}
         }
         let info = self.url.read().ok().and_then(|url| parse(&url).ok());
         info.map_or_else(|| "unknown".to_owned(), |info| info.addr().to_string())
     }
 
-    /// Connects, logs in and gives the connection its name. Messages go to `take`, as channel and payload, all other
-    /// pushes to `pushes`.
+    /// Connects, logs in and gives the connection its name. Messages go to `take`, and ends of sharded subscriptions, which
+    /// it may keep to itself; all other pushes go to `pushes`.
     pub(super) async fn connect(
         &self,
-        take: impl FnMut(&[u8], &[u8]) + Send + Unpin + 'static,
+        take: impl FnMut(Said<'_>) -> bool + Send + Unpin + 'static,
         pushes: impl AsyncPushSender,
     ) -> Result<Connected, ConnectError> {
         match timeout(self.bound, self.try_connect(take, pushes)).await {
@@ -93,9 +132,9 @@ impl Connector {
     ///
     /// # Errors
     /// [`ConnectError`]; after `Tuning::connect` at the latest.
-    pub async fn connect_for_commands(&self) -> Result<MultiplexedConnection, ConnectError> {
+    pub(super) async fn connect_for_commands(&self) -> Result<MultiplexedConnection, ConnectError> {
         let Connected { connection, driver, route } =
-            self.connect(|_, _| {}, |_| Ok::<(), SendError>(())).await?;
+            self.connect(|_| false, |_| Ok::<(), SendError>(())).await?;
         tokio::spawn(async move {
             tokio::select! {
                 // It ends by itself when nobody has the connection any more.
@@ -108,16 +147,18 @@ impl Connector {
 
     async fn try_connect(
         &self,
-        take: impl FnMut(&[u8], &[u8]) + Send + Unpin + 'static,
+        take: impl FnMut(Said<'_>) -> bool + Send + Unpin + 'static,
         pushes: impl AsyncPushSender,
     ) -> Result<Connected, ConnectError> {
         let info = parse(&self.url.read()?)?;
         let secured = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
-        let Some(sentinels) = &self.sentinels else {
-            let (connection, driver) = self.open(&info, info.addr(), take, pushes).await?;
-            return Ok(Connected { connection, driver, route: Route::fixed(info.addr()) });
-        };
         let manner = Manner { tls: secured.then(|| self.tls.clone()) };
+        let sentinels = match &self.lead {
+            Lead::Sentinels(sentinels) => sentinels,
+            Lead::Node(node) => return self.direct(&info, &manner.address(node), take, pushes).await,
+            // Whoever has a cluster connects to its nodes; the URL's host would be any.
+            Lead::Url | Lead::Cluster(_) => return self.direct(&info, info.addr(), take, pushes).await,
+        };
         let master = sentinels.find(&manner).await?;
         let (address, at) = (manner.address(&master.at), master.at.clone());
         let opened = async {
@@ -136,11 +177,22 @@ impl Connector {
         Ok(Connected { connection, driver, route: Route::followed(Arc::clone(sentinels), master.at, manner) })
     }
 
+    async fn direct(
+        &self,
+        info: &ConnectionInfo,
+        address: &ConnectionAddr,
+        take: impl FnMut(Said<'_>) -> bool + Send + Unpin + 'static,
+        pushes: impl AsyncPushSender,
+    ) -> Result<Connected, ConnectError> {
+        let (connection, driver) = self.open(info, address, take, pushes).await?;
+        Ok(Connected { connection, driver, route: Route::fixed(address) })
+    }
+
     async fn open(
         &self,
         info: &ConnectionInfo,
         address: &ConnectionAddr,
-        take: impl FnMut(&[u8], &[u8]) + Send + Unpin + 'static,
+        take: impl FnMut(Said<'_>) -> bool + Send + Unpin + 'static,
         pushes: impl AsyncPushSender,
     ) -> Result<(MultiplexedConnection, Driver), ConnectError> {
         let login = info

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ::redis::{ErrorKind, RedisError, ServerErrorKind};
 
+use super::cluster::ClusterError;
 use super::sentinel::SentinelError;
 use super::tls::TlsError;
 use crate::config::{HostPort, SecretError};
@@ -31,7 +32,7 @@ pub struct UrlError;
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The mounted file with the URL cannot be read.
-    #[error("{0}")]
+    #[error(transparent)]
     Secret(#[from] SecretError),
     /// What the mounted file holds by now is no URL.
     #[error(transparent)]
@@ -48,6 +49,9 @@ pub enum ConnectError {
     /// The sentinels name no master.
     #[error(transparent)]
     Sentinel(#[from] SentinelError),
+    /// Nothing is known of the cluster.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     /// They do, and it is none (yet, or any more).
     #[error("{0}, which the sentinels name as master, is a replica")]
     Replica(HostPort),
@@ -63,7 +67,7 @@ pub enum ConnectError {
         reason: String,
     },
     /// Refused by the network or by TLS.
-    #[error("{0}")]
+    #[error(transparent)]
     Network(#[from] io::Error),
     /// Refused by the server.
     #[error("{0}")]
@@ -92,6 +96,12 @@ pub(super) fn is_passing(error: &RedisError) -> bool {
     use ServerErrorKind::{BusyLoading, ClusterDown, MasterDown, TryAgain};
     matches!(error.kind(), ErrorKind::Server(BusyLoading | ClusterDown | MasterDown | TryAgain))
         || matches!(error.code(), Some("BUSY" | "NOREPLICAS"))
+}
+
+/// Whether a cluster's server did nothing because it has not got the slot, or does not know who has.
+pub(super) fn is_elsewhere(error: &RedisError) -> bool {
+    use ServerErrorKind::{Ask, ClusterDown, Moved, TryAgain};
+    matches!(error.kind(), ErrorKind::Server(Moved | Ask | ClusterDown | TryAgain))
 }
 
 /// Whether the server is a replica that takes no writes: a master that has been replaced. Redis 6 has it in a script's own

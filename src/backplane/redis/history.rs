@@ -66,20 +66,24 @@ impl Histories {
     }
 
     pub(super) async fn keep(&self, commands: &Commands, users: &[UserId]) -> Result<(), HistoryError> {
-        for users in users.chunks(KEEPS_AT_ONCE) {
-            let deadline = Instant::now() + self.bound;
-            let mut keep = pipe();
-            for user in users {
-                let channel = commands.channel(user);
-                for key in ["history", "mark"] {
-                    keep.cmd("PEXPIRE").arg(format!("{{{channel}}}:{key}")).arg(self.lifetime).ignore();
+        let mut outcome = Ok(());
+        for (slot, users) in commands.by_server(users.iter().map(|user| (commands.slot(user), user))) {
+            for users in users.chunks(KEEPS_AT_ONCE) {
+                let deadline = Instant::now() + self.bound;
+                let mut keep = pipe();
+                for user in users {
+                    for key in ["history", "mark"] {
+                        keep.cmd("PEXPIRE").arg(commands.key(user, key)).arg(self.lifetime).ignore();
+                    }
                 }
+                let keep = &keep;
+                let call = |mut connection| async move { keep.exec_async(&mut connection).await };
+                let kept = commands.ask(slot, deadline, call).await.map_err(|error| self.failed(error));
+                // One server that is away is no reason to forget the others' users.
+                outcome = kept.and(outcome);
             }
-            let mut connection = commands.connected(deadline).await.map_err(|error| self.failed(error))?;
-            let kept = commands.answer(deadline, keep.exec_async(&mut connection)).await;
-            kept.map_err(|error| self.failed(error))?;
         }
-        Ok(())
+        outcome
     }
 
     /// Calls the script: `from` and `limit` are its arguments.
@@ -92,11 +96,12 @@ impl Histories {
     ) -> Result<Vec<Raw>, HistoryError> {
         let _place = self.reads.acquire().await.map_err(|_| HistoryError::Unavailable)?;
         let deadline = Instant::now() + self.bound;
-        let mut connection = commands.connected(deadline).await.map_err(|error| self.failed(error))?;
-        let call = self.script.run(&mut connection, |call| {
-            call.arg(1).arg(commands.channel(user)).arg(self.lifetime).arg(from).arg(limit);
-        });
-        match commands.answer(deadline, call).await {
+        let call = |connection| {
+            self.script.run(connection, |call| {
+                call.arg(1).arg(commands.channel(user)).arg(self.lifetime).arg(from).arg(limit);
+            })
+        };
+        match commands.ask(commands.slot(user), deadline, call).await {
             Ok(found) => {
                 self.tell(Ok(()));
                 Ok(found)
@@ -108,7 +113,9 @@ impl Histories {
     fn failed(&self, error: BackplaneError) -> HistoryError {
         match error {
             // The link has a line of its own for that.
-            BackplaneError::Unavailable | BackplaneError::Timeout => HistoryError::Unavailable,
+            BackplaneError::Unavailable | BackplaneError::Timeout | BackplaneError::UserId => {
+                HistoryError::Unavailable
+            }
             BackplaneError::Refused(words) => {
                 self.tell(Err(&words));
                 HistoryError::Refused(words)

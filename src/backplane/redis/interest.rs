@@ -1,7 +1,9 @@
 //! Who is wanted, and what the server has been told of it: a state machine without I/O.
 
 use std::collections::hash_map::Entry as Slot;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio_util::sync::CancellationToken;
 
@@ -34,6 +36,8 @@ struct Entry {
     stage: Stage,
     /// In `queue`; keeps every user in it once at most, which bounds it by the number of users.
     queued: bool,
+    /// The server may have it although the stage says that it has to be told: the user went to another server and came back.
+    lingers: bool,
 }
 
 /// What a waiter finds.
@@ -82,17 +86,33 @@ pub(super) struct Interest {
     queue: VecDeque<UserId>,
     waiting: HashMap<UserId, CancellationToken>,
     linked: bool,
-    /// Links so far, the present one included: its number.
-    links: u64,
-    /// How many at the head of the queue were wanted when the link came up.
+    /// Numbers of links, which no two have in common; shared with the tables of other servers.
+    links: Arc<AtomicU64>,
+    /// The number of the present link, or of the last one.
+    link: u64,
+    /// How many at the head of the queue were wanted when the link came up, or were taken over since.
     backlog: usize,
+    /// It is still to be said that they are subscribed.
+    unsaid: bool,
+    /// Users of whom the server knows and who are another server's by now.
+    strays: Vec<UserId>,
 }
 
 impl Interest {
+    /// An empty table that takes its links' numbers from there.
+    pub(super) fn new(links: Arc<AtomicU64>) -> Self {
+        Self { links, ..Self::default() }
+    }
+
     /// One more connection wants the user's messages. True when the server has to be told.
     pub(super) fn want(&mut self, user: &UserId) -> bool {
         let entry = self.users.entry(user.clone()).or_default();
         entry.count += 1;
+        // Strays are few, and there are some for as long as it takes to tell the server.
+        if let Some(place) = self.strays.iter().position(|stray| stray == user) {
+            self.strays.swap_remove(place);
+            entry.lingers = true;
+        }
         if entry.stage == Stage::Refused {
             entry.stage = Stage::Absent;
         }
@@ -131,7 +151,7 @@ impl Interest {
     /// How a wanted user stands.
     pub(super) fn known(&self, user: &UserId) -> Known {
         match self.users.get(user).map(|entry| entry.stage) {
-            Some(Stage::Joined) => Known::Joined(self.links),
+            Some(Stage::Joined) => Known::Joined(self.link),
             Some(Stage::Refused) => Known::Refused,
             _ => Known::Pending,
         }
@@ -148,16 +168,75 @@ impl Interest {
     /// A new link, whose server knows nothing yet: everything wanted is queued.
     pub(super) fn link_up(&mut self) {
         self.linked = true;
-        self.links += 1;
         for (user, entry) in &mut self.users {
             enqueue(&mut self.queue, user, entry);
         }
+        self.owe();
+    }
+
+    /// What is wanted now is to be subscribed, and that to be said.
+    fn owe(&mut self) {
+        self.link = self.links.fetch_add(1, Ordering::Relaxed) + 1;
         self.backlog = self.queue.len();
+        self.unsaid = true;
     }
 
     /// The number of the link, while there is one.
     pub(super) fn link(&self) -> Option<u64> {
-        self.linked.then_some(self.links)
+        self.linked.then_some(self.link)
+    }
+
+    /// Takes out the users that are another server's by now, with how many want each, and wakes who waits for them.
+    pub(super) fn part(
+        &mut self,
+        is_other: impl Fn(&UserId) -> bool,
+    ) -> (Vec<(UserId, u32)>, Vec<CancellationToken>) {
+        let (mut parted, mut wake) = (Vec::new(), Vec::new());
+        for (user, entry) in self.users.extract_if(|user, _| is_other(user)) {
+            wake.extend(self.waiting.remove(&user));
+            if entry.lingers || matches!(entry.stage, Stage::Joining | Stage::Joined | Stage::Leaving) {
+                self.strays.push(user.clone());
+            }
+            if entry.count > 0 {
+                parted.push((user, entry.count));
+            }
+        }
+        self.queue.retain(|user| self.users.contains_key(user));
+        self.backlog = self.backlog.min(self.queue.len());
+        (parted, wake)
+    }
+
+    /// Takes users over from another server's table.
+    pub(super) fn take_over(&mut self, users: Vec<(UserId, u32)>) {
+        if users.is_empty() {
+            return;
+        }
+        let mut strays: HashSet<UserId> = self.strays.drain(..).collect();
+        for (user, count) in users {
+            let entry = self.users.entry(user.clone()).or_default();
+            entry.count += count;
+            entry.lingers |= strays.remove(&user);
+            if self.linked && entry.stage == Stage::Absent {
+                enqueue(&mut self.queue, &user, entry);
+            }
+        }
+        self.strays.extend(strays);
+        if self.linked {
+            self.owe();
+        }
+    }
+
+    /// The server has not got these users' slots, whatever was thought: they are asked for again, unless they are parted
+    /// with before.
+    pub(super) fn put_off(&mut self, users: &[UserId]) {
+        for user in users {
+            let Some(entry) = self.users.get_mut(user) else { continue };
+            entry.stage = Stage::Absent;
+            // The plain channel may have been taken all the same, for any server takes that.
+            entry.lingers = true;
+            enqueue(&mut self.queue, user, entry);
+            self.backlog = if self.unsaid { self.queue.len() } else { self.backlog };
+        }
     }
 
     /// The link is gone, and with it all that its server knew. What is wanted stays wanted.
@@ -165,9 +244,11 @@ impl Interest {
         self.linked = false;
         self.backlog = 0;
         self.queue.clear();
+        self.strays.clear();
         self.users.retain(|_, entry| {
             entry.stage = Stage::Absent;
             entry.queued = false;
+            entry.lingers = false;
             entry.count > 0
         });
     }
@@ -175,6 +256,8 @@ impl Interest {
     /// Takes the next names, at most `limit` of each kind; they are under way from here on.
     pub(super) fn next(&mut self, limit: usize) -> Batch {
         let mut batch = Batch::default();
+        let strays = self.strays.len().min(limit);
+        batch.leave.extend(self.strays.drain(..strays));
         while batch.join.len() < limit && batch.leave.len() < limit {
             let Some(user) = self.queue.pop_front() else { break };
             self.backlog = self.backlog.saturating_sub(1);
@@ -182,10 +265,11 @@ impl Interest {
             let entry = slot.get_mut();
             entry.queued = false;
             match (entry.count, entry.stage) {
-                (0, Stage::Absent | Stage::Refused) => {
+                (0, Stage::Absent | Stage::Refused) if !entry.lingers => {
                     slot.remove();
                 }
-                (0, Stage::Joined) => {
+                (0, Stage::Absent | Stage::Refused | Stage::Joined) => {
+                    entry.lingers = false;
                     entry.stage = Stage::Leaving;
                     batch.leave.push(slot.key().clone());
                 }
@@ -203,9 +287,16 @@ impl Interest {
         batch
     }
 
-    /// Whether everything that was wanted when the link came up has been taken from the queue.
+    /// Whether everything that was wanted when the link came up, or was taken over since, has been taken from the queue.
     pub(super) fn caught_up(&self) -> bool {
         self.linked && self.backlog == 0
+    }
+
+    /// The same, once each time.
+    pub(super) fn is_to_be_said(&mut self) -> bool {
+        let due = self.unsaid && self.caught_up();
+        self.unsaid &= !due;
+        due
     }
 
     /// Users wanted now.
@@ -243,6 +334,7 @@ impl Interest {
             let Slot::Occupied(mut slot) = self.users.entry(user.clone()) else { continue };
             let entry = slot.get_mut();
             entry.stage = stage;
+            entry.lingers = false;
             wake.extend(self.waiting.remove(user));
             match (entry.count, stage) {
                 (0, Stage::Joined) => {

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::connect::{Connected, Connector};
 use super::errors::{ConnectError, is_io};
 use super::route::Route;
+use super::tap::Said;
 use super::tuning::Tuning;
 use crate::backoff::Backoff;
 use crate::config::HostPort;
@@ -24,6 +25,11 @@ pub(super) trait Role: Send + Sync + 'static {
 
     /// A message came, on the connection's own task: must not block.
     fn message(&self, channel: &[u8], payload: &[u8]);
+
+    /// A sharded channel is not subscribed any more; whether that is not to be taken as an answer.
+    fn left(&self, _channel: &[u8]) -> bool {
+        false
+    }
 
     /// Uses a fresh connection until it fails, and says so through `up` once it serves its purpose.
     fn serve(&self, connection: MultiplexedConnection, up: &Up<'_>) -> impl Future<Output = Failure> + Send;
@@ -50,6 +56,8 @@ pub(super) enum Failure {
     Deaf,
     #[error("the sentinels name another master: {0}")]
     Moved(HostPort),
+    #[error("the server has not got a slot that was left")]
+    Elsewhere,
     #[error("the server takes no writes: it is a replica, or has become one")]
     ReadOnly,
     #[error("{what} was not confirmed within {bound:?}")]
@@ -111,10 +119,16 @@ async fn live<R: Role>(
     up: &Up<'_>,
 ) -> Failure {
     let (listener, alive) = (Arc::clone(role), Arc::clone(pulse));
-    let take = move |channel: &[u8], payload: &[u8]| {
+    let take = move |said: Said<'_>| {
         alive.beat();
-        if !alive.ended() {
-            listener.message(channel, payload);
+        match said {
+            Said::Message { channel, payload } => {
+                if !alive.ended() {
+                    listener.message(channel, payload);
+                }
+                true
+            }
+            Said::Left { channel } => listener.left(channel),
         }
     };
     let alive = Arc::clone(pulse);

@@ -1,48 +1,61 @@
-//! The backplane on Redis: one subscriber connection and one command connection a pod, however many users it has.
+//! The backplane on Redis: one subscriber connection and one command connection a pod, however many users it has; in a
+//! cluster a pair of them to each master.
 
 mod canary;
 mod channels;
+mod cluster;
 mod commands;
 mod connect;
 mod dial;
 mod errors;
+mod health;
 mod history;
 mod interest;
+mod keys;
+mod leaving;
+mod lines;
 mod link;
+mod nodes;
 mod registry;
 mod resp;
 mod route;
 mod scripts;
 mod sentinel;
+mod slots;
 mod subscriptions;
 mod table;
 mod tap;
 mod tls;
+mod topology;
 mod tuning;
+mod users;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+pub use cluster::ClusterError;
 pub use commands::{PublishOnceError, publish_once};
 pub use connect::Connector;
 pub use errors::{ConnectError, StartError, UrlError};
+pub use keys::{Keyed, Keys};
 pub use sentinel::SentinelError;
 pub use tls::TlsError;
 pub use tuning::Tuning;
 
-use self::canary::{Cage, Keeper};
 use self::channels::Channels;
 use self::commands::Commands;
+use self::health::Health;
 use self::history::Histories;
+use self::lines::{Line, Lines};
+use self::nodes::{Nodes, Shared};
 use self::registry::FleetRegistry;
-use self::subscriptions::Subscriber;
-use self::table::Table;
+use self::slots::Routing;
+use self::users::Users;
 use super::{
     Backplane, BackplaneError, Observer, Published, Registry, Sink, Status, Subscription, Subscriptions,
 };
@@ -51,14 +64,15 @@ use crate::history::{Entry, From, History, HistoryError};
 use crate::protocol::{EventId, Publication, UserId};
 use crate::trace::{self, Side};
 
-/// The backplane on Redis. Both connections heal by themselves, for as long as it takes.
+/// The backplane on Redis. All connections heal by themselves, for as long as it takes.
 pub struct RedisBackplane {
-    table: Arc<Table>,
-    canary: Arc<Cage>,
+    channels: Channels,
+    users: Arc<Users>,
+    nodes: Arc<Nodes>,
+    health: Arc<Health>,
     commands: Arc<Commands>,
     histories: Histories,
     registry: Arc<FleetRegistry>,
-    status: watch::Receiver<Status>,
     stop: CancellationToken,
     tasks: TaskTracker,
     /// Ends the tasks when the last owner lets go.
@@ -66,7 +80,7 @@ pub struct RedisBackplane {
 }
 
 impl RedisBackplane {
-    /// Starts both connections and returns at once, whether or not Redis is there. They end with `stop`, or when the
+    /// Starts the connections and returns at once, whether or not Redis is there. They end with `stop`, or when the
     /// value is dropped. `name` is what `CLIENT LIST` shows, with the connection's role appended.
     ///
     /// Must be called within a Tokio runtime.
@@ -97,48 +111,50 @@ impl RedisBackplane {
         stop: &CancellationToken,
         tuning: Tuning,
     ) -> Result<Arc<Self>, StartError> {
-        let channels = Channels::new(&config.channel_prefix, history.is_on());
-        let subscriber_link = Connector::new(config, &format!("{name}-subscriber"), &tuning)?;
-        let publisher_link = subscriber_link.named(&format!("{name}-publisher"));
+        let channels = Channels::new(config, history.is_on());
+        let subscriber = Connector::new(config, &format!("{name}-subscriber"), &tuning)?;
+        let publisher = subscriber.named(&format!("{name}-publisher"));
+        let cluster = publisher.cluster();
 
-        let (sender, status) = watch::channel(Status::Connecting);
-        let (table, canary) = (Arc::new(Table::default()), Arc::new(Cage::default()));
-        let commands = Arc::new(Commands::new(channels.clone(), &history, &tuning));
-        let subscriber = Arc::new(Subscriber {
-            table: Arc::clone(&table),
-            canary: Arc::clone(&canary),
-            orders: channels.orders(),
-            channels,
-            sink,
-            observer: Arc::clone(&observer),
-            status: sender,
-            tuning: tuning.clone(),
-        });
-
-        let keeper = Keeper::new(
-            Arc::clone(&canary),
-            Arc::clone(&table),
-            Arc::clone(&commands),
-            observer,
-            status.clone(),
-            tuning.clone(),
-        );
+        let line = Arc::new(Line::default());
+        let (routing, lines) = match &cluster {
+            None => (Routing::One, Lines::one(Arc::clone(&line))),
+            Some(_) => (Routing::of_cluster(channels.prefix()), Lines::of_cluster()),
+        };
+        let (users, lines) = (Arc::new(Users::new(routing)), Arc::new(lines));
+        let commands = Arc::new(Commands::new(channels.clone(), &history, Arc::clone(&lines), &tuning));
+        let health = Arc::new(Health::new(Arc::clone(&observer)));
         let histories = Histories::new(history, tuning.publish);
         let (registry, left) = FleetRegistry::new(Arc::clone(&commands), tuning.clone());
-        let stop = stop.child_token();
-        let tasks = TaskTracker::new();
-        tasks.spawn(link::supervise(subscriber, subscriber_link, tuning.clone(), stop.clone()));
-        tasks.spawn(link::supervise(Arc::clone(&commands), publisher_link, tuning, stop.clone()));
-        tasks.spawn(keeper.run(stop.clone()));
+        let (stop, tasks) = (stop.child_token(), TaskTracker::new());
+        let nodes = Arc::new(Nodes::new(Shared {
+            channels: channels.clone(),
+            sink,
+            observer,
+            users: Arc::clone(&users),
+            lines,
+            commands: Arc::clone(&commands),
+            health: Arc::clone(&health),
+            subscriber,
+            publisher,
+            tuning,
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+        }));
+        match cluster {
+            None => nodes.begin(line),
+            Some(cluster) => drop(tasks.spawn(Arc::clone(&nodes).follow(cluster))),
+        }
         tasks.spawn(Arc::clone(&registry).work(left, stop.clone()));
         tasks.close();
         Ok(Arc::new(Self {
-            table,
-            canary,
+            channels,
+            users,
+            nodes,
+            health,
             commands,
             histories,
             registry,
-            status,
             tasks,
             _guard: stop.clone().drop_guard(),
             stop,
@@ -151,7 +167,11 @@ impl RedisBackplane {
         Arc::clone(&self.registry) as Arc<dyn Registry>
     }
 
-    /// Resolves when both connections' tasks have ended, after `stop`.
+    fn servable(&self, user: &UserId) -> Result<(), BackplaneError> {
+        if self.channels.is_servable(user) { Ok(()) } else { Err(BackplaneError::UserId) }
+    }
+
+    /// Resolves when all connections' tasks have ended, after `stop`.
     pub async fn stopped(&self) {
         self.tasks.wait().await;
     }
@@ -160,10 +180,11 @@ impl RedisBackplane {
 impl Backplane for RedisBackplane {
     fn subscribe(&self, user: UserId) -> BoxFuture<'_, Result<Subscription, BackplaneError>> {
         Box::pin(operation("redis.subscribe", async move {
-            let wanted = self.table.want(user.clone());
+            self.servable(&user)?;
+            let wanted = self.users.want(user.clone());
             tokio::select! {
                 biased;
-                joined = self.table.joined(&user) => joined.map(|link| wanted.confirmed(link)),
+                joined = self.users.joined(&user) => joined.map(|link| wanted.confirmed(link)),
                 () = self.stop.cancelled() => Err(BackplaneError::Unavailable),
             }
         }))
@@ -174,34 +195,40 @@ impl Backplane for RedisBackplane {
         user: UserId,
         publication: Publication,
     ) -> BoxFuture<'_, Result<Published, BackplaneError>> {
-        Box::pin(operation("redis.publish", async move { self.commands.publish(&user, &publication).await }))
+        Box::pin(operation("redis.publish", async move {
+            self.servable(&user)?;
+            self.commands.publish(&user, &publication).await
+        }))
     }
 
     fn publish_all(
         &self,
         messages: Vec<(UserId, Publication)>,
     ) -> BoxFuture<'_, Result<Vec<Published>, BackplaneError>> {
-        Box::pin(operation("redis.publish", async move { self.commands.publish_all(&messages).await }))
+        Box::pin(operation("redis.publish", async move {
+            messages.iter().try_for_each(|(user, _)| self.servable(user))?;
+            self.commands.publish_all(&messages).await
+        }))
     }
 
     fn unbroken(&self, subscription: &Subscription) -> bool {
-        self.table.link() == Some(subscription.link)
+        self.users.link_of(&subscription.user) == Some(subscription.link)
     }
 
     fn status(&self) -> Status {
-        *self.status.borrow()
+        self.health.status()
     }
 
     fn subscriptions(&self) -> Subscriptions {
-        self.table.subscriptions()
+        self.users.subscriptions()
     }
 
     fn canary_age(&self) -> Option<Duration> {
-        self.canary.age()
+        self.nodes.canary_age()
     }
 
     fn deaf_alone(&self) -> bool {
-        self.canary.deaf_alone()
+        self.nodes.deaf_alone()
     }
 }
 

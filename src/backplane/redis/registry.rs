@@ -12,15 +12,15 @@ use ::redis::{cmd, pipe};
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::commands::Commands;
+use super::leaving::{LEAVING, Leaving, Left};
 use super::scripts::Stored;
 use super::tuning::Tuning;
-use crate::backoff::Backoff;
-use crate::backplane::{BackplaneError, EnterError, Entry, Limit, Order, Registry};
+use crate::backplane::{BackplaneError, Disconnect, EnterError, Entry, Limit, Order, Registry};
 use crate::config::UserLimitPolicy;
 use crate::protocol::{ConnectionId, UserId};
 use crate::told::Told;
@@ -31,15 +31,8 @@ const WORD_COUNTS: u32 = 3;
 /// How long a hash outlives the last time that a pod kept it.
 const LIFETIME: Duration = Duration::from_secs(3_600);
 
-/// Users or connections in one pipeline.
+/// Connections in one pipeline.
 const AT_ONCE: usize = 500;
-
-/// Connections that left and that Redis does not know of yet. An outage can bring no more than were open, for no upgrade
-/// succeeds meanwhile; beyond this many they are forgotten here, and stay listed until their pod's run ends.
-const LEAVING: usize = 65_536;
-
-/// A connection that left, and who waits for that.
-type Left = (UserId, ConnectionId, oneshot::Sender<()>);
 
 /// What asks Redis.
 pub(super) struct FleetRegistry {
@@ -70,7 +63,7 @@ impl FleetRegistry {
     }
 
     /// Keeps this run on the roll, and takes those out that left.
-    pub(super) async fn work(self: Arc<Self>, mut left: mpsc::Receiver<Left>, stop: CancellationToken) {
+    pub(super) async fn work(self: Arc<Self>, left: mpsc::Receiver<Left>, stop: CancellationToken) {
         let beat = async {
             let mut tick = interval(self.tuning.roll_every);
             tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -80,61 +73,29 @@ impl FleetRegistry {
                 let _ = self.ask_roll(&self.run, &[]).await;
             }
         };
-        let bye = async {
-            let mut batch = Vec::new();
-            while left.recv_many(&mut batch, AT_ONCE).await > 0 {
-                self.take_out(&mut batch).await;
-            }
-        };
+        let leaving = Leaving { commands: Arc::clone(&self.commands), tuning: self.tuning.clone() };
         tokio::select! {
             () = beat => {}
-            () = bye => {}
+            () = leaving.run(left) => {}
             () = stop.cancelled() => {}
         }
     }
 
-    /// Tries until it is done or refused: an entry that stays would take a place of its user's for good.
-    async fn take_out(&self, batch: &mut Vec<Left>) {
-        let mut backoff = Backoff::new(self.tuning.backoff_base, self.tuning.backoff_cap);
-        while let Err(error) = self.hdel(batch).await {
-            if matches!(error, BackplaneError::Refused(_)) {
-                break;
-            }
-            sleep(backoff.next_delay()).await;
-        }
-        for (_, _, done) in batch.drain(..) {
-            // Nobody waits any more, perhaps.
-            let _ = done.send(());
-        }
-    }
-
-    async fn hdel(&self, batch: &[Left]) -> Result<(), BackplaneError> {
-        let deadline = Instant::now() + self.tuning.publish;
-        let mut connection = self.commands.connected(deadline).await?;
-        let mut pipeline = pipe();
-        for (user, id, _) in batch {
-            pipeline.cmd("HDEL").arg(self.key(user)).arg(id.to_string()).ignore();
-        }
-        self.commands.answer(deadline, pipeline.exec_async(&mut connection)).await
-    }
-
     fn key(&self, user: &UserId) -> String {
-        format!("{{{}}}:connections", self.commands.channel(user))
-    }
-
-    fn roll_key(&self) -> String {
-        format!("{{{}websocket-service:pods}}:roll", self.commands.prefix())
+        self.commands.key(user, "connections")
     }
 
     /// Says that `run` lives, unless it is empty; answers which of `others` do not.
     async fn ask_roll(&self, run: &str, others: &[&str]) -> Result<HashSet<String>, BackplaneError> {
         let deadline = Instant::now() + self.tuning.publish;
-        let mut connection = self.commands.connected(deadline).await?;
         let counts = (self.tuning.roll_every * WORD_COUNTS).as_millis().to_string();
-        let call = self.roll.run(&mut connection, |call| {
-            call.arg(1).arg(self.roll_key()).arg(&counts).arg(run).arg(others);
-        });
-        self.commands.answer(deadline, call).await
+        let (slot, roll) = self.commands.of_fleet("pods", "roll");
+        let call = |connection| {
+            self.roll.run(connection, |call| {
+                call.arg(1).arg(&roll).arg(&counts).arg(run).arg(others);
+            })
+        };
+        self.commands.ask(slot, deadline, call).await
     }
 
     /// Which of these, ids and values in turn, belong to a run that ended.
@@ -158,13 +119,15 @@ impl FleetRegistry {
         gone: &[&str],
     ) -> Result<Room, BackplaneError> {
         let deadline = Instant::now() + self.tuning.publish;
-        let mut connection = self.commands.connected(deadline).await?;
         let (id, value) = (entry.id.to_string(), self.value(entry)?);
-        let call = self.enter.run(&mut connection, |call| {
-            call.arg(1).arg(self.key(user)).arg(&id).arg(&value).arg(limit);
-            call.arg(LIFETIME.as_millis().to_string()).arg(beyond).arg(gone);
-        });
-        let mut words: Vec<String> = self.commands.answer(deadline, call).await?;
+        let (id, value) = (&id, &value);
+        let call = |connection| {
+            self.enter.run(connection, move |call| {
+                call.arg(1).arg(self.key(user)).arg(id).arg(value).arg(limit);
+                call.arg(LIFETIME.as_millis().to_string()).arg(beyond).arg(gone);
+            })
+        };
+        let mut words: Vec<String> = self.commands.ask(self.commands.slot(user), deadline, call).await?;
         let (entered, words) = match words.first().map(String::as_str) {
             Some("1") => (true, words.split_off(1)),
             Some("0") => (false, words.split_off(1)),
@@ -251,11 +214,12 @@ impl Registry for FleetRegistry {
     fn list(&self, user: UserId) -> BoxFuture<'_, Result<Vec<Entry>, BackplaneError>> {
         Box::pin(async move {
             let deadline = Instant::now() + self.tuning.publish;
-            let mut connection = self.commands.connected(deadline).await?;
             let mut all = cmd("HGETALL");
             all.arg(self.key(&user));
+            let all = &all;
+            let call = |mut connection| async move { all.query_async(&mut connection).await };
             let found: Vec<(String, String)> =
-                self.commands.answer(deadline, all.query_async(&mut connection)).await?;
+                self.commands.ask(self.commands.slot(&user), deadline, call).await?;
             let gone = self.gone(&found).await?;
             let present = found.iter().filter(|(id, _)| !gone.contains(&id.as_str()));
             let mut entries: Vec<Entry> = present.filter_map(|(id, value)| entry(id, value)).collect();
@@ -266,29 +230,44 @@ impl Registry for FleetRegistry {
 
     fn keep(&self, connections: Vec<(UserId, Entry)>) -> BoxFuture<'_, Result<(), BackplaneError>> {
         Box::pin(async move {
+            let mut outcome = Ok(());
             for chunk in connections.chunks(AT_ONCE) {
                 let deadline = Instant::now() + self.tuning.publish;
-                let mut connection = self.commands.connected(deadline).await?;
-                let mut keep = pipe();
-                for (user, entry) in chunk {
-                    let key = self.key(user);
-                    // What is there knows more: what the client calls itself.
-                    keep.cmd("HSETNX").arg(&key).arg(entry.id.to_string()).arg(self.value(entry)?).ignore();
-                    keep.cmd("PEXPIRE").arg(&key).arg(LIFETIME.as_millis().to_string()).ignore();
+                let slots = chunk.iter().map(|connection| (self.commands.slot(&connection.0), connection));
+                for (slot, connections) in self.commands.by_server(slots) {
+                    let mut keep = pipe();
+                    for (user, entry) in connections {
+                        let key = self.key(user);
+                        // What is there knows more: what the client calls itself.
+                        keep.cmd("HSETNX")
+                            .arg(&key)
+                            .arg(entry.id.to_string())
+                            .arg(self.value(entry)?)
+                            .ignore();
+                        keep.cmd("PEXPIRE").arg(&key).arg(LIFETIME.as_millis().to_string()).ignore();
+                    }
+                    let keep = &keep;
+                    let call = |mut connection| async move { keep.exec_async(&mut connection).await };
+                    // One server that is away is no reason to forget the others' users.
+                    outcome = self.commands.ask(slot, deadline, call).await.and(outcome);
                 }
-                self.commands.answer(deadline, keep.exec_async(&mut connection)).await?;
             }
-            Ok(())
+            outcome
         })
     }
 
-    fn order(&self, order: Order) -> BoxFuture<'_, Result<u64, BackplaneError>> {
+    fn disconnect(&self, which: Disconnect) -> BoxFuture<'_, Result<u64, BackplaneError>> {
         Box::pin(async move {
             let deadline = Instant::now() + self.tuning.publish;
-            let mut connection = self.commands.connected(deadline).await?;
             let mut publish = cmd("PUBLISH");
-            publish.arg(self.commands.orders()).arg(serde_json::to_string(&order).map_err(|_| unexpected())?);
-            self.commands.answer(deadline, publish.query_async(&mut connection)).await
+            publish
+                .arg(self.commands.orders())
+                .arg(serde_json::to_string(&Order::Disconnect(which)).map_err(|_| unexpected())?);
+            let publish = &publish;
+            let call = |mut connection| async move { publish.query_async(&mut connection).await };
+            // Any server would do, and all pods are subscribed at this one too.
+            let (slot, _) = self.commands.of_fleet("pods", "orders");
+            self.commands.ask(slot, deadline, call).await
         })
     }
 }

@@ -9,6 +9,8 @@
 pub(super) enum Frame<'a> {
     /// A message on a channel, and how many bytes it takes.
     Message { channel: &'a [u8], payload: &'a [u8], bytes: usize },
+    /// A sharded channel is not subscribed any more, whether or not that was asked for.
+    Left { channel: &'a [u8], bytes: usize },
     /// Another frame of so many bytes.
     Other { bytes: usize },
     /// Not all of it is there yet.
@@ -25,6 +27,10 @@ type Found<'a> = Result<Option<(&'a [u8], &'a [u8])>, Malformed>;
 
 /// How a message's push begins, up to its channel's length.
 const MESSAGE: &[u8] = b">3\r\n$7\r\nmessage\r\n";
+/// The same on a sharded channel.
+const SHARDED_MESSAGE: &[u8] = b">3\r\n$8\r\nsmessage\r\n";
+/// How the end of a sharded channel's subscription begins.
+const LEFT: &[u8] = b">3\r\n$12\r\nsunsubscribe\r\n";
 
 /// Longest first line of a frame that is waited for, but for simple texts and errors: a type, a length, a line break.
 const MAX_HEADER_BYTES: usize = 32;
@@ -37,14 +43,21 @@ const MAX_LINE_BYTES: usize = 64 * 1024;
 /// # Errors
 /// [`Malformed`] when no further byte can make a frame of it.
 pub(super) fn frame(unread: &[u8]) -> Result<Frame<'_>, Malformed> {
-    if let Some(rest) = unread.strip_prefix(MESSAGE) {
+    if let Some(rest) = unread.strip_prefix(MESSAGE).or_else(|| unread.strip_prefix(SHARDED_MESSAGE)) {
         let Some((channel, rest)) = bulk(rest)? else { return Ok(Frame::Incomplete) };
         let Some((payload, rest)) = bulk(rest)? else { return Ok(Frame::Incomplete) };
         return Ok(Frame::Message { channel, payload, bytes: unread.len() - rest.len() });
     }
-    // What may still become a message is not looked at as anything else.
-    if MESSAGE.starts_with(unread) {
+    // What may still become one of these is not looked at as anything else.
+    if [MESSAGE, SHARDED_MESSAGE, LEFT].iter().any(|begin| begin.starts_with(unread)) {
         return Ok(Frame::Incomplete);
+    }
+    if let Some(rest) = unread.strip_prefix(LEFT)
+        && !rest.starts_with(b"_")
+    {
+        let Some((channel, rest)) = bulk(rest)? else { return Ok(Frame::Incomplete) };
+        let Some((_count, rest)) = line(rest)? else { return Ok(Frame::Incomplete) };
+        return Ok(Frame::Left { channel, bytes: unread.len() - rest.len() });
     }
     match skip(unread)? {
         Some(rest) => Ok(Frame::Other { bytes: unread.len() - rest.len() }),

@@ -6,7 +6,7 @@ use ::redis::{Cmd, ErrorKind, FromRedisValue, RedisError, Script, ServerErrorKin
 use super::channels::Channels;
 use crate::backplane::{BackplaneError, Published};
 use crate::config::HistoryConfig;
-use crate::history::{batch_script, unlimited_script};
+use crate::history::{SendBy, batch_script, check_script, unlimited_script};
 use crate::protocol::{IdempotencyKey, Publication, Traceparent, UserId};
 
 /// What a script returns for a message: its id, and the number of pods.
@@ -16,11 +16,16 @@ pub(super) type Answer = (Option<String>, u64);
 pub(super) struct Scripts {
     one: Stored,
     all: Stored,
+    check: Stored,
 }
 
 impl Scripts {
-    pub(super) fn new(history: &HistoryConfig) -> Self {
-        Self { one: Stored::new(unlimited_script(history)), all: Stored::new(batch_script(history)) }
+    pub(super) fn new(history: &HistoryConfig, send: SendBy) -> Self {
+        Self {
+            one: Stored::new(unlimited_script(history, send)),
+            all: Stored::new(batch_script(history, send)),
+            check: Stored::new(check_script(history, send)),
+        }
     }
 
     /// Publishes one message.
@@ -28,19 +33,29 @@ impl Scripts {
         &self,
         channels: &Channels,
         message: (&UserId, &Publication),
-        connection: &mut MultiplexedConnection,
+        connection: MultiplexedConnection,
     ) -> Result<Answer, RedisError> {
-        self.one.run(connection, |call| fill(call, channels, &[message])).await
+        self.one.run(connection, |call| fill(call, channels, std::iter::once(message))).await
     }
 
     /// Publishes all, or none.
     pub(super) async fn all(
         &self,
         channels: &Channels,
-        messages: &[(&UserId, &Publication)],
-        connection: &mut MultiplexedConnection,
+        messages: &[&(UserId, Publication)],
+        connection: MultiplexedConnection,
     ) -> Result<Vec<Answer>, RedisError> {
-        self.all.run(connection, |call| fill(call, channels, messages)).await
+        self.all.run(connection, |call| fill(call, channels, pairs(messages))).await
+    }
+
+    /// Whether any would be refused, and nothing else.
+    pub(super) async fn check(
+        &self,
+        channels: &Channels,
+        messages: &[&(UserId, Publication)],
+        connection: MultiplexedConnection,
+    ) -> Result<(), RedisError> {
+        self.check.run(connection, |call| fill(call, channels, pairs(messages))).await
     }
 }
 
@@ -62,7 +77,7 @@ impl Stored {
     /// `fill` adds the number of keys, the keys and the arguments.
     pub(super) async fn run<T: FromRedisValue>(
         &self,
-        connection: &mut MultiplexedConnection,
+        mut connection: MultiplexedConnection,
         fill: impl Fn(&mut Cmd),
     ) -> Result<T, RedisError> {
         let call = |name: &str, script: &str| {
@@ -71,18 +86,28 @@ impl Stored {
             fill(&mut call);
             call
         };
-        match call("EVALSHA", &self.hash).query_async(connection).await {
+        match call("EVALSHA", &self.hash).query_async(&mut connection).await {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                call("EVAL", &self.text).query_async(connection).await
+                call("EVAL", &self.text).query_async(&mut connection).await
             }
             outcome => outcome,
         }
     }
 }
 
-fn fill(command: &mut Cmd, channels: &Channels, messages: &[(&UserId, &Publication)]) {
+fn pairs<'a>(
+    messages: &'a [&(UserId, Publication)],
+) -> impl ExactSizeIterator<Item = (&'a UserId, &'a Publication)> + Clone {
+    messages.iter().map(|(user, publication)| (user, publication))
+}
+
+fn fill<'a>(
+    command: &mut Cmd,
+    channels: &Channels,
+    messages: impl ExactSizeIterator<Item = (&'a UserId, &'a Publication)> + Clone,
+) {
     command.arg(messages.len());
-    for (user, _) in messages {
+    for (user, _) in messages.clone() {
         command.arg(channels.name(user));
     }
     for (_, publication) in messages {

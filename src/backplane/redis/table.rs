@@ -1,13 +1,14 @@
 //! The table of users as connections and the link's worker share it.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-pub(super) use super::interest::Known;
-use super::interest::{Batch, Interest, Standing};
-use crate::backplane::{BackplaneError, Release, Subscription, Subscriptions};
+use super::interest::{Batch, Interest};
+pub(super) use super::interest::{Known, Standing};
+use crate::backplane::Subscriptions;
 use crate::protocol::UserId;
 
 /// One lock: each step under it takes tens of nanoseconds, and only connects and disconnects come here. A message's
@@ -19,27 +20,28 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Takes interest in a user; dropping what is returned gives it back.
-    pub(super) fn want(self: &Arc<Self>, user: UserId) -> Subscription {
-        if self.interest.lock().want(&user) {
-            self.changed.notify_one();
-        }
-        Subscription::new(user, 0, Arc::clone(self) as Arc<dyn Release>)
+    /// An empty table; its links' numbers come from `links`.
+    pub(super) fn new(links: Arc<AtomicU64>) -> Self {
+        Self { interest: Mutex::new(Interest::new(links)), changed: Notify::new() }
     }
 
-    /// Resolves once a wanted user is subscribed, with the number of the link that confirmed it. The state is looked at anew after each wake, so that a link that is
-    /// lost between the confirmation and the wake makes the waiter wait on.
-    pub(super) async fn joined(&self, user: &UserId) -> Result<u64, BackplaneError> {
-        loop {
-            let settled = match self.interest.lock().standing(user) {
-                Standing::Joined(link) => return Ok(link),
-                Standing::Refused => {
-                    return Err(BackplaneError::Refused("no permission for the user's channel".to_owned()));
-                }
-                Standing::Pending(settled) => settled,
-            };
-            settled.cancelled().await;
+    /// One more connection wants the user's messages.
+    pub(super) fn want(&self, user: &UserId) {
+        if self.interest.lock().want(user) {
+            self.changed.notify_one();
         }
+    }
+
+    /// One connection less.
+    pub(super) fn release(&self, user: &UserId) {
+        if self.interest.lock().release(user) {
+            self.changed.notify_one();
+        }
+    }
+
+    /// How a wanted user stands, for one who waits.
+    pub(super) fn standing(&self, user: &UserId) -> Standing {
+        self.interest.lock().standing(user)
     }
 
     /// How a wanted user stands now, for one who does not wait.
@@ -76,9 +78,30 @@ impl Table {
         self.changed.notified().await;
     }
 
-    /// Whether all that was wanted when the link came up has been sent.
-    pub(super) fn caught_up(&self) -> bool {
-        self.interest.lock().caught_up()
+    /// Whether all that was wanted when the link came up, or was taken over since, has been sent; true once each time.
+    pub(super) fn is_to_be_said(&self) -> bool {
+        self.interest.lock().is_to_be_said()
+    }
+
+    /// Takes out the users that are another server's by now.
+    pub(super) fn part(&self, is_other: impl Fn(&UserId) -> bool) -> Vec<(UserId, u32)> {
+        let (parted, wake) = self.interest.lock().part(is_other);
+        for settled in wake {
+            settled.cancel();
+        }
+        self.changed.notify_one();
+        parted
+    }
+
+    /// Takes users over from another server's table.
+    pub(super) fn take_over(&self, users: Vec<(UserId, u32)>) {
+        self.interest.lock().take_over(users);
+        self.changed.notify_one();
+    }
+
+    /// These are asked for again.
+    pub(super) fn put_off(&self, users: &[UserId]) {
+        self.interest.lock().put_off(users);
     }
 
     /// Users wanted now.
@@ -103,14 +126,6 @@ impl Table {
         let wake = self.interest.lock().refused(users);
         for settled in wake {
             settled.cancel();
-        }
-    }
-}
-
-impl Release for Table {
-    fn release(&self, user: &UserId) {
-        if self.interest.lock().release(user) {
-            self.changed.notify_one();
         }
     }
 }

@@ -18,7 +18,24 @@ const READ_BYTES: usize = 64 * 1024;
 /// Above so much room, what one long message needed is given back.
 const KEPT_BYTES: usize = 2 * READ_BYTES;
 
-/// The stream, and who takes the messages: channel and payload.
+/// What a server sends by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Said<'a> {
+    /// A message came on a channel.
+    Message {
+        /// Its name.
+        channel: &'a [u8],
+        /// What came.
+        payload: &'a [u8],
+    },
+    /// A sharded channel is not subscribed any more.
+    Left {
+        /// Its name.
+        channel: &'a [u8],
+    },
+}
+
+/// The stream, and who takes what is said: true keeps it from the crate. Messages are always kept from it.
 pub(super) struct Tap<S, F> {
     stream: S,
     take: F,
@@ -33,7 +50,7 @@ impl<S, F> Tap<S, F> {
     }
 }
 
-impl<S: AsyncRead + Unpin, F: FnMut(&[u8], &[u8]) + Unpin> AsyncRead for Tap<S, F> {
+impl<S: AsyncRead + Unpin, F: FnMut(Said<'_>) -> bool + Unpin> AsyncRead for Tap<S, F> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -51,9 +68,18 @@ impl<S: AsyncRead + Unpin, F: FnMut(&[u8], &[u8]) + Unpin> AsyncRead for Tap<S, 
             }
             match frame(&this.unread) {
                 Ok(Frame::Message { channel, payload, bytes }) => {
-                    (this.take)(channel, payload);
+                    (this.take)(Said::Message { channel, payload });
                     this.unread.advance(bytes);
                     taken = true;
+                }
+                // The crate would take one that nobody asked for as the answer to whatever was asked last.
+                Ok(Frame::Left { channel, bytes }) => {
+                    if (this.take)(Said::Left { channel }) {
+                        this.unread.advance(bytes);
+                        taken = true;
+                    } else {
+                        this.passing = bytes;
+                    }
                 }
                 Ok(Frame::Other { bytes }) => this.passing = bytes,
                 // The crate says what is wrong with it.
@@ -107,8 +133,16 @@ mod tests {
         let mut taken = Vec::new();
         let passed = runtime.block_on(async {
             let (mut server, client) = duplex(piece);
-            let mut tap = Tap::new(client, |channel: &[u8], payload: &[u8]| {
-                taken.push((channel.to_vec(), payload.to_vec()));
+            let mut tap = Tap::new(client, |said: Said<'_>| {
+                match said {
+                    Said::Message { channel, payload } => taken.push((channel.to_vec(), payload.to_vec())),
+                    // As one that nobody asked for.
+                    Said::Left { channel } if channel.first() == Some(&b'a') => {
+                        taken.push((channel.to_vec(), b"left".to_vec()));
+                    }
+                    Said::Left { .. } => return false,
+                }
+                true
             });
             let writing = async {
                 server.write_all(bytes).await.expect("written");
@@ -133,22 +167,27 @@ mod tests {
 
         #[test]
         fn takes_messages_and_passes_the_rest(
-            frames in prop::collection::vec((any::<bool>(), "[a-z]{0,9}", "[a-z\\r\\n$>]{0,300}"), 0..20),
+            frames in prop::collection::vec((0..4_usize, "[a-c]{0,9}", "[a-z\\r\\n$>]{0,300}"), 0..20),
             piece in 1..400_usize,
             buffer in 1..400_usize,
         ) {
             let (mut bytes, mut rest, mut messages) = (Vec::new(), Vec::new(), Vec::new());
-            for (is_message, channel, payload) in frames {
-                let kind = if is_message { "message" } else { "subscribe" };
+            for (kind, channel, payload) in frames {
+                let kind = ["message", "smessage", "subscribe", "sunsubscribe"][kind];
+                let last = match kind {
+                    "sunsubscribe" => format!(":{}", payload.len()),
+                    _ => format!("${}\r\n{payload}", payload.len()),
+                };
                 let frame = format!(
-                    ">3\r\n${}\r\n{kind}\r\n${}\r\n{channel}\r\n${}\r\n{payload}\r\n",
-                    kind.len(), channel.len(), payload.len(),
+                    ">3\r\n${}\r\n{kind}\r\n${}\r\n{channel}\r\n{last}\r\n", kind.len(), channel.len(),
                 );
                 bytes.extend(frame.bytes());
-                if is_message {
-                    messages.push((channel.into_bytes(), payload.into_bytes()));
-                } else {
-                    rest.extend(frame.bytes());
+                match kind {
+                    "message" | "smessage" => messages.push((channel.into_bytes(), payload.into_bytes())),
+                    "sunsubscribe" if channel.starts_with('a') => {
+                        messages.push((channel.into_bytes(), b"left".to_vec()));
+                    }
+                    _ => rest.extend(frame.bytes()),
                 }
             }
             prop_assert_eq!(tapped(&bytes, piece, buffer), (rest, messages));

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// Before a server is asked again that said that a slot is not its own: about what its neighbours take to agree.
+pub(super) const ELSEWHERE_PAUSE: Duration = Duration::from_millis(50);
+
 /// Bounds and periods. The defaults are for production; tests shorten them. Not a user's settings.
 #[derive(Debug, Clone)]
 pub struct Tuning {
@@ -32,6 +35,9 @@ pub struct Tuning {
     pub canary_answer: Duration,
     /// For the same, beyond that, on a link that is busy.
     pub canary_patience: Duration,
+    /// Between two questions to nodes of a cluster: how long a failover, or a slot that moved, goes unnoticed where no
+    /// connection tells of it.
+    pub topology_every: Duration,
     /// Between two words of a pod that it lives. After three that are missing, its connections do not count.
     pub roll_every: Duration,
 }
@@ -50,6 +56,7 @@ impl Default for Tuning {
             canary_every: Duration::from_secs(5),
             canary_answer: Duration::from_secs(3),
             canary_patience: Duration::from_secs(10),
+            topology_every: Duration::from_secs(1),
             roll_every: Duration::from_secs(5),
         }
     }

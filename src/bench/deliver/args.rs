@@ -8,7 +8,7 @@ use http::Uri;
 use crate::bench::access::{secret, secret_file};
 use crate::bench::crowd::CrowdArgs;
 use crate::bench::ramp::RampArgs;
-use crate::config::{BackplaneConfig, HistoryConfig, RedisReachArgs, Secret};
+use crate::config::{BackplaneConfig, ClusterPubSub, HistoryConfig, RedisReachArgs, Secret, parse_choice};
 
 /// Largest message, in bytes: the service's default.
 pub(super) const MAX_MESSAGE_BYTES: usize = 65_536;
@@ -79,6 +79,9 @@ pub struct DeliverArgs {
     redis: RedisArgs,
     #[command(flatten)]
     reach: RedisReachArgs,
+    /// With --via script on a cluster: how the service's messages travel there, sharded or classic
+    #[arg(long, value_name = "HOW", default_value = "sharded", value_parser = parse_choice::<ClusterPubSub>)]
+    redis_cluster_pubsub: ClusterPubSub,
     /// What stands before the user id in a channel's name
     #[arg(long, value_name = "TEXT", default_value = "ws:")]
     channel_prefix: String,
@@ -145,7 +148,10 @@ impl DeliverArgs {
     pub(super) fn redis(&self) -> anyhow::Result<BackplaneConfig> {
         let url = self.redis.redis_url.as_ref().or(self.redis.redis_url_file.as_ref());
         let url = url.context("--via redis and --via script need --redis-url or --redis-url-file")?;
-        let reach = self.reach.reach().map_err(anyhow::Error::msg)?;
+        let mut reach = self.reach.reach().map_err(anyhow::Error::msg)?;
+        if let Some(cluster) = &mut reach.cluster {
+            cluster.pubsub = self.redis_cluster_pubsub;
+        }
         Ok(BackplaneConfig {
             redis_url: Some(url.clone()),
             reach,

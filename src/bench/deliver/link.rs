@@ -1,11 +1,10 @@
-//! Publishing through Redis, over one connection that is made anew whenever something is wrong with it.
+//! Publishing through Redis, over connections that are made anew whenever something is wrong with one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
-use redis::{Cmd, Pipeline, RedisError, Value, cmd};
+use redis::{FromRedisValue, RedisError, cmd};
 use tokio::sync::watch;
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep, timeout};
@@ -13,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::publisher::{Failure, Outgoing};
 use crate::backoff::Backoff;
-use crate::backplane::redis::{Connector, Tuning};
+use crate::backplane::redis::{Connector, Keyed, Keys, Tuning};
 use crate::config::BackplaneConfig;
 
 /// What `CLIENT LIST` shows while the command runs.
@@ -26,10 +25,10 @@ const BOUND: Duration = Duration::from_secs(5);
 const BACKOFF_BASE: Duration = Duration::from_millis(100);
 const BACKOFF_CAP: Duration = Duration::from_secs(1);
 
-/// A connection, and the publish script as it is known there.
+/// The connections, and the publish script as it is known there.
 #[derive(Clone)]
 struct Up {
-    connection: MultiplexedConnection,
+    keys: Keys,
     sha: Option<String>,
     /// Tells it from those before and after.
     number: u64,
@@ -81,17 +80,17 @@ impl Link {
     }
 
     async fn connect(&self) -> Result<Up, String> {
-        let mut connection =
-            self.connector.connect_for_commands().await.map_err(|error| error.to_string())?;
+        let keys = self.connector.connect_for_keys().await.map_err(|error| error.to_string())?;
         let sha = match &self.script {
             None => None,
             Some(script) => {
                 let mut load = cmd("SCRIPT");
                 load.arg("LOAD").arg(script);
-                Some(answered(load.query_async(&mut connection)).await?)
+                let answer = answered(keys.everywhere(&load)).await?.pop();
+                answer.map(String::from_redis_value).transpose().map_err(|error| error.to_string())?
             }
         };
-        Ok(Up { connection, sha, number: self.made.fetch_add(1, Ordering::Relaxed) })
+        Ok(Up { keys, sha, number: self.made.fetch_add(1, Ordering::Relaxed) })
     }
 
     /// Publishes once.
@@ -99,10 +98,7 @@ impl Link {
     /// # Errors
     /// [`Failure::Unknown`] where a bare publication may have happened; otherwise [`Failure::Again`].
     pub(super) async fn publish(&self, message: &Outgoing<'_>) -> Result<(), Failure> {
-        let mut up = self.up().await?;
-        let command = self.command(up.sha.as_deref(), message);
-        let asked = timeout(BOUND, command.query_async::<Value>(&mut up.connection)).await;
-        self.judge(&up, asked.map(|answer| answer.map(drop)))
+        self.publish_all(std::slice::from_ref(message)).await
     }
 
     /// Publishes several with one write.
@@ -110,13 +106,10 @@ impl Link {
     /// # Errors
     /// As for [`Link::publish`], for all of them.
     pub(super) async fn publish_all(&self, messages: &[Outgoing<'_>]) -> Result<(), Failure> {
-        let mut up = self.up().await?;
-        let mut pipeline = Pipeline::with_capacity(messages.len());
-        for message in messages {
-            pipeline.add_command(self.command(up.sha.as_deref(), message)).ignore();
-        }
-        let asked = timeout(BOUND, pipeline.query_async::<()>(&mut up.connection)).await;
-        self.judge(&up, asked)
+        let up = self.up().await?;
+        let commands = messages.iter().map(|message| self.command(up.sha.as_deref(), message)).collect();
+        let asked = timeout(BOUND, up.keys.each(commands)).await;
+        self.judge(&up, asked.map(|answers| answers.map(drop)))
     }
 
     async fn up(&self) -> Result<Up, Failure> {
@@ -137,18 +130,18 @@ impl Link {
         Err(failure)
     }
 
-    fn command(&self, sha: Option<&str>, message: &Outgoing<'_>) -> Cmd {
+    fn command(&self, sha: Option<&str>, message: &Outgoing<'_>) -> Keyed {
         let channel = format!("{}{}", self.prefix, message.user);
         match sha {
             None => {
                 let mut publish = cmd("PUBLISH");
-                publish.arg(channel).arg(message.text);
-                publish
+                publish.arg(&channel).arg(message.text);
+                (channel, publish)
             }
             Some(sha) => {
                 let mut publish = cmd("EVALSHA");
-                publish.arg(sha).arg(1).arg(channel).arg(message.text).arg(message.key).arg("");
-                publish
+                publish.arg(sha).arg(1).arg(&channel).arg(message.text).arg(message.key).arg("");
+                (channel, publish)
             }
         }
     }

@@ -16,7 +16,7 @@ use super::link::Link;
 use super::message::Messages;
 use super::tally::Tally;
 use crate::backoff::Backoff;
-use crate::history::publish_script;
+use crate::history::{SendBy, publish_script};
 use crate::protocol::UserId;
 
 /// Messages that wait in a lane; beyond that they are counted as skipped. Minutes of an outage at a usual rate.
@@ -97,10 +97,16 @@ impl Lanes {
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) -> anyhow::Result<Self> {
-        let script = || publish_script(&args.history(), MAX_MESSAGE_BYTES);
         let publisher = match args.via {
             Via::Redis => Publisher::Redis(Link::new(&args.redis()?, None)?),
-            Via::Script => Publisher::Redis(Link::new(&args.redis()?, Some(script()))?),
+            Via::Script => {
+                let redis = args.redis()?;
+                let send = SendBy::for_redis(&redis.reach);
+                Publisher::Redis(Link::new(
+                    &redis,
+                    Some(publish_script(&args.history(), send, MAX_MESSAGE_BYTES)),
+                )?)
+            }
             Via::Http => {
                 let (url, key) = args.http()?;
                 Publisher::Http(Box::new(HttpPublisher::new(url, &key.read()?)?))

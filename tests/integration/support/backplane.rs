@@ -6,7 +6,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use websocket_service::backplane::redis::{RedisBackplane, Tuning};
-use websocket_service::backplane::{Arrival, Backplane, Canary, Observer, Order, Sink, Status, Subscription};
+use websocket_service::backplane::{
+    Arrival, Backplane, Canary, Observer, Order, Sink, Status, Subscription, Whose,
+};
 use websocket_service::config::{BackplaneConfig, HistoryConfig, Secret};
 use websocket_service::protocol::{Payload, Publication, Record, UserId};
 
@@ -56,13 +58,13 @@ impl Sink for Recorder {
         self.0.send_modify(|seen| seen.malformed += 1);
     }
 
-    fn cut(&self) {}
+    fn cut(&self, _whose: &Whose<'_>) {}
 
     fn order(&self, order: Order) {
         self.0.send_modify(|seen| seen.orders.push(order));
     }
 
-    fn restored(&self, was_up: bool) {
+    fn restored(&self, _whose: &Whose<'_>, was_up: bool) {
         self.0.send_modify(|seen| seen.gaps += usize::from(was_up));
     }
 }

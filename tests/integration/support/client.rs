@@ -83,8 +83,13 @@ impl Client {
 
     /// The next text message, or the end: 1006 where no close frame came.
     pub(crate) async fn next(&mut self) -> Result<String, Closed> {
+        // Pings on the way are no reason to wait longer.
+        within("a frame", LOCAL, self.frame()).await
+    }
+
+    async fn frame(&mut self) -> Result<String, Closed> {
         loop {
-            match within("a frame", LOCAL, self.socket.next()).await {
+            match self.socket.next().await {
                 Some(Ok(Message::Text(text))) => return Ok(text.to_string()),
                 Some(Ok(Message::Close(frame))) => {
                     // Reading on sends the answer, which the server waits for.

@@ -2,6 +2,7 @@
 
 pub(crate) mod backplane;
 pub(crate) mod client;
+pub(crate) mod cluster;
 pub(crate) mod collector;
 pub(crate) mod daemon;
 pub(crate) mod http;

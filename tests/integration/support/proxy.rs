@@ -52,6 +52,11 @@ impl FaultProxy {
         self.address.to_string()
     }
 
+    /// The port where clients connect.
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port()
+    }
+
     /// Closes all connections and refuses new ones.
     pub(crate) fn cut(&self) {
         self.mode.send_replace(Mode::Cut);
@@ -165,5 +170,5 @@ async fn pump(
 
 /// Whether these bytes begin with a message of a subscription, in RESP3.
 fn is_message(bytes: &[u8]) -> bool {
-    bytes.starts_with(b">3\r\n$7\r\nmessage\r\n")
+    bytes.starts_with(b">3\r\n$7\r\nmessage\r\n") || bytes.starts_with(b">3\r\n$8\r\nsmessage\r\n")
 }

@@ -1,11 +1,13 @@
 //! A real Redis of a test's own.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use redis::FromRedisValue;
 use redis::aio::MultiplexedConnection;
 use tempfile::TempDir;
@@ -25,10 +27,17 @@ const ROLL: &str = "{ws:websocket-service:pods}:roll";
 /// A `redis-server` on a port of its own, killed when dropped.
 pub(crate) struct RedisServer {
     child: Option<Child>,
-    port: u16,
-    tls_port: u16,
+    ports: Ports,
     directory: TempDir,
     password: Option<String>,
+}
+
+/// Where it listens.
+#[derive(Debug, Clone, Copy)]
+struct Ports {
+    plain: u16,
+    tls: u16,
+    bus: u16,
 }
 
 /// What differs from an open server without TLS.
@@ -42,6 +51,8 @@ pub(crate) struct Options {
     pub(crate) tls: Option<PathBuf>,
     /// The authority whose certificates clients have to show on that port.
     pub(crate) clients_of: Option<PathBuf>,
+    /// Whether it is a node of a cluster, with a port for the bus.
+    pub(crate) is_node: bool,
 }
 
 impl RedisServer {
@@ -56,11 +67,11 @@ impl RedisServer {
         // Between the choice of a free port and its use somebody else may take it.
         for _ in 0..5 {
             let directory = tempfile::tempdir().expect("a temporary folder");
-            let (port, tls_port) = (free_port(), free_port());
-            write_configuration(directory.path(), &options, port, tls_port);
+            let ports = Ports { plain: free_port(), tls: free_port(), bus: free_port() };
+            write_configuration(directory.path(), &options, ports);
             let password = options.password.map(str::to_owned);
             let child = spawn(directory.path());
-            let mut server = Self { child: Some(child), port, tls_port, directory, password };
+            let mut server = Self { child: Some(child), ports, directory, password };
             if server.answers().await {
                 return server;
             }
@@ -71,17 +82,22 @@ impl RedisServer {
 
     /// Host and port of the plain port.
     pub(crate) fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("127.0.0.1:{}", self.ports.plain)
     }
 
     /// The TLS port.
     pub(crate) fn tls_port(&self) -> u16 {
-        self.tls_port
+        self.ports.tls
     }
 
     /// The plain port.
     pub(crate) fn port(&self) -> u16 {
-        self.port
+        self.ports.plain
+    }
+
+    /// The port where other nodes of its cluster talk to it.
+    pub(crate) fn bus_port(&self) -> u16 {
+        self.ports.bus
     }
 
     /// The URL of the plain port, as the default user.
@@ -94,7 +110,7 @@ impl RedisServer {
 
     /// The URL of the TLS port.
     pub(crate) fn tls_url(&self) -> String {
-        format!("rediss://localhost:{}", self.tls_port)
+        format!("rediss://localhost:{}", self.ports.tls)
     }
 
     /// Kills it: its port refuses.
@@ -147,6 +163,19 @@ impl RedisServer {
     /// Ends a pause.
     pub(crate) fn resume(&self) {
         self.signal("CONT");
+    }
+
+    /// Lets nobody write any more, and waits until its replicas have everything: what was answered survives a failover.
+    pub(crate) async fn settle(&self) {
+        self.run::<()>("CLIENT PAUSE", &[b"600000", b"WRITE"]).await;
+        eventually("the replicas have everything", LOCAL, async || {
+            let state: String = self.run("INFO replication", &[]).await;
+            let wanted = field(&state, "master_repl_offset:");
+            let behind =
+                |line: &&str| line.starts_with("slave") && !line.contains(&format!("offset={wanted},"));
+            !state.lines().any(|line| behind(&line) && line.contains("offset="))
+        })
+        .await;
     }
 
     /// Runs a command, over a new connection.
@@ -255,14 +284,26 @@ impl Drop for RedisServer {
     }
 }
 
-/// A port that nobody has now.
+/// A port that nobody has now, and that nobody here was given before.
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("a bound address").port()
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    loop {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let port = listener.local_addr().expect("a bound address").port();
+        if GIVEN.lock().insert(port) {
+            return port;
+        }
+    }
 }
 
-fn write_configuration(directory: &Path, options: &Options, port: u16, tls_port: u16) {
-    let folder = directory.display();
+/// What follows a name in a line of `INFO` or `CLIENT LIST`, up to the next space or comma.
+pub(crate) fn field<'a>(text: &'a str, name: &str) -> &'a str {
+    let rest = text.split_once(name).map_or("", |(_, rest)| rest);
+    rest.split([' ', '\r', '\n', ',']).next().unwrap_or_default()
+}
+
+fn write_configuration(directory: &Path, options: &Options, Ports { plain: port, tls, bus }: Ports) {
+    let (folder, tls_port) = (directory.display(), tls);
     let mut text = format!(
         "bind 127.0.0.1 ::1\nport {port}\ndir {folder}\nlogfile {folder}/log\nsave \"\"\nappendonly no\n"
     );
@@ -276,6 +317,9 @@ fn write_configuration(directory: &Path, options: &Options, port: u16, tls_port:
                 None => "tls-auth-clients no".to_owned(),
             }
         );
+    }
+    if options.is_node {
+        text += &format!("cluster-enabled yes\ncluster-port {bus}\n");
     }
     if let Some(password) = options.password {
         text += &format!("requirepass {password}\n");

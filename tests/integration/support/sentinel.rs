@@ -14,7 +14,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use super::redis::{Options, RedisServer, free_port};
+use super::redis::{Options, RedisServer, field, free_port};
 use super::{Bound, LOCAL, eventually};
 
 /// The name under which the sentinels watch the master.
@@ -193,19 +193,6 @@ impl Watched {
         place.expect("found")
     }
 
-    /// Lets nobody write any more, and waits until the replicas have everything: what was answered survives a failover.
-    pub(crate) async fn settle(&self, master: usize) {
-        self.servers[master].run::<()>("CLIENT PAUSE", &[b"600000", b"WRITE"]).await;
-        eventually("the replicas have everything", LOCAL, async || {
-            let state: String = self.servers[master].run("INFO replication", &[]).await;
-            let wanted = field(&state, "master_repl_offset:");
-            let behind =
-                |line: &&str| line.starts_with("slave") && !line.contains(&format!("offset={wanted},"));
-            !state.lines().any(|line| behind(&line) && line.contains("offset="))
-        })
-        .await;
-    }
-
     /// Takes a master away from sentinels and replicas, and leaves it open to those who are connected.
     pub(crate) async fn abandon(&self, master: usize) {
         let old = &self.servers[master];
@@ -230,11 +217,6 @@ impl Watched {
     pub(crate) fn logs(&self) -> String {
         self.sentinels.iter().map(Sentinel::log).collect::<Vec<_>>().join("\n---\n")
     }
-}
-
-fn field<'a>(text: &'a str, name: &str) -> &'a str {
-    let rest = text.split_once(name).map_or("", |(_, rest)| rest);
-    rest.split([' ', '\r', '\n', ',']).next().unwrap_or_default()
 }
 
 /// What a scripted sentinel knows.

@@ -240,6 +240,6 @@ fn churn_without_a_link_leaves_nothing_behind() {
 
 #[test]
 fn an_idle_user_costs_one_small_slot() {
-    // 16 bytes of shared name, 4 of count, 2 of flags, rounded up.
+    // 16 bytes of shared name, 4 of count, 3 of flags, rounded up.
     assert_eq!(size_of::<(UserId, Entry)>(), 24);
 }
