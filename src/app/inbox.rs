@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::Notify;
 
+use crate::auth::RevokedTokens;
 use crate::backplane::{Arrival, Canary, Disconnect, Observer, Order, Sink, Status, Whose, Why};
 use crate::config::{OutboxConfig, SessionConfig};
 use crate::hub::{self, Hub};
@@ -19,18 +20,35 @@ pub(super) struct Inbox {
     metrics: Arc<Metrics>,
     outbox: OutboxConfig,
     max_message_bytes: usize,
-    restored: Arc<Notify>,
+    revoked: Arc<RevokedTokens>,
+    wakes: Arc<Wakes>,
+}
+
+/// What other tasks of this room wait for, each by one of them.
+#[derive(Debug, Default)]
+pub(super) struct Wakes {
+    /// The link is there again: for who is connected.
+    pub(super) present: Notify,
+    /// The same, for what is revoked.
+    pub(super) restored: Notify,
+    /// Something is revoked.
+    pub(super) revoked: Notify,
 }
 
 impl Inbox {
-    pub(super) fn new(hub: Arc<Hub>, metrics: Arc<Metrics>, config: &SessionConfig) -> Self {
+    pub(super) fn new(
+        hub: Arc<Hub>,
+        metrics: Arc<Metrics>,
+        revoked: Arc<RevokedTokens>,
+        config: &SessionConfig,
+    ) -> Self {
         let (outbox, max_message_bytes) = (config.outbox, config.max_message_bytes);
-        Self { hub, metrics, outbox, max_message_bytes, restored: Arc::default() }
+        Self { hub, metrics, outbox, max_message_bytes, revoked, wakes: Arc::default() }
     }
 
-    /// Notified when the link is there again.
-    pub(super) fn restored(&self) -> Arc<Notify> {
-        Arc::clone(&self.restored)
+    /// What it wakes.
+    pub(super) fn wakes(&self) -> Arc<Wakes> {
+        Arc::clone(&self.wakes)
     }
 
     fn disconnect(&self, which: &Disconnect) {
@@ -73,12 +91,21 @@ impl Sink for Inbox {
         if was_up {
             events::backplane_gap(&self.metrics);
         }
-        self.restored.notify_one();
+        self.wakes.present.notify_one();
+        self.wakes.restored.notify_one();
     }
 
     fn order(&self, order: Order) {
         match order {
             Order::Disconnect(which) => self.disconnect(&which),
+            Order::Revoke(revoked) => {
+                self.revoked.add(revoked);
+                self.wakes.revoked.notify_one();
+            }
+            Order::Lift(revoked) => {
+                self.revoked.lift(&revoked);
+                self.wakes.revoked.notify_one();
+            }
         }
     }
 }

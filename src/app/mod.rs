@@ -6,6 +6,7 @@ mod keep;
 mod keys;
 mod left_out;
 mod present;
+mod revoking;
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,14 +15,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::{KeyError, Verifier};
-use crate::backplane::memory::MemoryBackplane;
+use crate::auth::{KeyError, RevokedTokens, Verifier};
+use crate::backplane::memory::{MemoryBackplane, MemoryRevocations};
 use crate::backplane::redis::{RedisBackplane, StartError};
-use crate::backplane::{Backplane, Registry, Status};
+use crate::backplane::{Backplane, Registry, Revocations, Sink, Status};
 use crate::config::{Config, Environment};
 use crate::drain::{Drain, Phase};
 use crate::history::History;
@@ -34,8 +34,9 @@ use crate::server::{self, Admission, Door, Service, accept};
 use crate::telemetry::Levels;
 use crate::tls::IdentityError;
 use crate::trace::{self, ExportError};
-use inbox::{Inbox, LinkObserver};
+use inbox::{Inbox, LinkObserver, Wakes};
 use keys::Keys;
+use revoking::Revoking;
 
 /// How long the last spans have to reach the collector, at the very end.
 const LAST_SPANS: Duration = Duration::from_secs(3);
@@ -116,7 +117,8 @@ pub async fn build(config: Config, levels: Levels) -> Result<Bound, BuildError> 
     let tracer = trace::start(&config.traces, &pod)?;
     let (hub, metrics) = (Hub::new(), Arc::new(Metrics::new()));
     metrics.connections_limit.set(i64::try_from(config.limits.connections).unwrap_or(i64::MAX));
-    let Messages { backplane, history, registry, restored } = messages(&config, &hub, &metrics, &pod, &stop)?;
+    let Messages { backplane, history, registry, revocations, wakes } =
+        messages(&config, &hub, &metrics, keys.verifier.revoked(), &pod, &stop)?;
     let (drain, started) = (Drain::default(), Arc::new(AtomicBool::new(false)));
     let mut background = keys.watch(&metrics, &stop);
     if let Some(certificate) = certificate {
@@ -134,8 +136,17 @@ pub async fn build(config: Config, levels: Levels) -> Result<Bound, BuildError> 
 
     if let Some(registry) = &registry {
         let (hub, registry) = (Arc::clone(&hub), Arc::clone(registry));
-        background.push(tokio::spawn(present::keep(hub, registry, pod.clone(), restored, stop.clone())));
+        let (pod, wakes, stop) = (pod.clone(), Arc::clone(&wakes), stop.clone());
+        background.push(tokio::spawn(present::keep(hub, registry, pod, wakes, stop)));
     }
+    let revoking = Revoking {
+        kept: Arc::clone(&revocations),
+        tokens: Arc::clone(keys.verifier.revoked()),
+        hub: Arc::clone(&hub),
+        metrics: Arc::clone(&metrics),
+        wakes,
+    };
+    background.push(tokio::spawn(revoking.run(stop.clone())));
 
     let service = Arc::new(Service {
         readiness: readiness(&started, &drain, &keys.verifier, &backplane),
@@ -148,6 +159,7 @@ pub async fn build(config: Config, levels: Levels) -> Result<Bound, BuildError> 
         backplane,
         history,
         registry,
+        revocations,
         levels,
         tracer,
         page,
@@ -218,32 +230,36 @@ struct Messages {
     history: Option<Arc<dyn History>>,
     /// The connections of all pods, where there may be several.
     registry: Option<Arc<dyn Registry>>,
-    /// Notified when the link is there again.
-    restored: Arc<Notify>,
+    /// Tokens that do not count any more.
+    revocations: Arc<dyn Revocations>,
+    wakes: Arc<Wakes>,
 }
 
 fn messages(
     config: &Config,
     hub: &Arc<Hub>,
     metrics: &Arc<Metrics>,
+    revoked: &Arc<RevokedTokens>,
     pod: &str,
     stop: &CancellationToken,
 ) -> Result<Messages, StartError> {
-    let sink = Arc::new(Inbox::new(Arc::clone(hub), Arc::clone(metrics), &config.session));
-    let restored = sink.restored();
+    let sink = Inbox::new(Arc::clone(hub), Arc::clone(metrics), Arc::clone(revoked), &config.session);
+    let wakes = sink.wakes();
+    let sink: Arc<dyn Sink> = Arc::new(sink);
     if config.backplane.redis_url.is_none() {
         metrics.backplane_up.set(1);
         let rings = config.history.is_on().then(|| Arc::new(Rings::new(config.history)));
         let history = rings.clone().map(|rings| rings as Arc<dyn History>);
+        let revocations = Arc::new(MemoryRevocations::new(Arc::clone(&sink)));
         let backplane = Arc::new(MemoryBackplane::new(sink, rings));
-        return Ok(Messages { backplane, history, registry: None, restored });
+        return Ok(Messages { backplane, history, registry: None, revocations, wakes });
     }
     let observer = Arc::new(LinkObserver::new(Arc::clone(metrics)));
     let name = format!("websocket-service-{pod}");
     let backplane = RedisBackplane::start(&config.backplane, config.history, sink, observer, &name, stop)?;
     let history = config.history.is_on().then(|| Arc::clone(&backplane) as Arc<dyn History>);
-    let registry = Some(backplane.registry());
-    Ok(Messages { backplane, history, registry, restored })
+    let (registry, revocations) = (Some(backplane.registry()), backplane.revocations());
+    Ok(Messages { backplane, history, registry, revocations, wakes })
 }
 
 /// Starting, draining, and a backplane that was never there make the pod unready. One that went away later does not:

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::inbox::Wakes;
 use crate::backplane::Registry;
 use crate::hub::Hub;
 use crate::server::entry;
@@ -23,14 +23,14 @@ pub(super) async fn keep(
     hub: Arc<Hub>,
     registry: Arc<dyn Registry>,
     pod: String,
-    restored: Arc<Notify>,
+    wakes: Arc<Wakes>,
     stop: CancellationToken,
 ) {
     let keeping = async {
         loop {
             tokio::select! {
                 () = sleep(EVERY) => {}
-                () = restored.notified() => sleep(SPREAD.mul_f64(rand::random())).await,
+                () = wakes.present.notified() => sleep(SPREAD.mul_f64(rand::random())).await,
             }
             let present = hub.present();
             let entries =

@@ -62,6 +62,9 @@ pub enum TokenError {
     /// `nbf` has not come yet, leeway included.
     #[error("Token not active")]
     NotActive,
+    /// It was good, and was revoked.
+    #[error("Token is revoked")]
+    Revoked,
     /// `iss` is absent or not the configured one.
     #[error("Wrong issuer")]
     Issuer,
@@ -110,6 +113,7 @@ impl TokenError {
             Self::Expired => "the token's exp has passed",
             Self::BadNotBefore => "the token's nbf must be a number of seconds since 1970",
             Self::NotActive => "the token's nbf has not come yet; check the clocks",
+            Self::Revoked => "the token was revoked by an operator: log in again",
             Self::Issuer => "the token's iss is not a configured one (JWT_ISSUER, JWT_JWKS_URL)",
             Self::Audience => "the token's aud does not hold the configured JWT_AUDIENCE",
         }
@@ -117,11 +121,13 @@ impl TokenError {
 }
 
 impl From<TokenError> for ServiceError {
-    /// An `AUTHENTICATION_ERROR` of the operation `authenticate`, or a `SERVICE_UNAVAILABLE` where the token may be good,
-    /// with the short message: it serves as a close reason too. [`TokenError::detail`] is in its details.
+    /// An `AUTHENTICATION_ERROR` of the operation `authenticate`, a `SERVICE_UNAVAILABLE` where the token may be good, or an
+    /// `AUTHORIZATION_ERROR` where it was revoked, with the short message: it serves as a close reason too.
+    /// [`TokenError::detail`] is in its details.
     fn from(error: TokenError) -> Self {
         let code = match error {
             TokenError::NoKeys => ErrorCode::ServiceUnavailable,
+            TokenError::Revoked => ErrorCode::Authorization,
             _ => ErrorCode::Authentication,
         };
         Self::new(code, "authenticate", error.to_string()).with_detail("reason", error.detail())
@@ -163,7 +169,7 @@ mod tests {
     use crate::protocol::CorrelationId;
     use TokenError::*;
 
-    const ALL: [TokenError; 19] = [
+    const ALL: [TokenError; 20] = [
         Missing,
         Several,
         TooLong,
@@ -181,6 +187,7 @@ mod tests {
         Expired,
         BadNotBefore,
         NotActive,
+        Revoked,
         Issuer,
         Audience,
     ];

@@ -3,6 +3,7 @@ use std::time::{Duration, SystemTime};
 use jsonwebtoken::{EncodingKey, Header, encode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
+use uuid::Uuid;
 
 use super::keys::{algorithm, install_provider};
 use super::verify::MAX_EXP;
@@ -57,6 +58,8 @@ struct Claims<'a> {
     sub: &'a str,
     iat: u64,
     exp: u64,
+    /// So that this one can be revoked.
+    jti: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     iss: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -114,6 +117,7 @@ impl Minter {
         let claims = Claims {
             sub: grant.user.as_str(),
             iat: now,
+            jti: Uuid::from_u128(rand::random()).to_string(),
             exp: exp.ok_or(MintError::TooLong)?,
             iss: grant.issuer.as_deref(),
             aud: grant.audience.as_deref(),

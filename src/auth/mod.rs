@@ -7,6 +7,7 @@ mod keys;
 mod mint;
 mod redact;
 mod reload;
+mod revoked;
 #[cfg(test)]
 pub(crate) mod test_support;
 mod token;
@@ -15,7 +16,7 @@ mod verify;
 
 use std::time::SystemTime;
 
-use crate::protocol::UserId;
+use crate::protocol::{Credential, UserId};
 
 pub use api_key::{ApiKey, ApiKeyError};
 pub use error::{KeyError, TokenError};
@@ -23,6 +24,7 @@ pub use jwks::{FetchObserver, Fetched, KeySet, KeySetError, keep};
 pub use mint::{Grant, MintError, Minter};
 pub use redact::redact_query;
 pub use reload::{Reload, Reloaded, watch};
+pub use revoked::RevokedTokens;
 pub(crate) use token::decode_form;
 pub use token::{BEARER_PROTOCOL, Presented, Token, from_request};
 pub use verify::Verifier;
@@ -34,4 +36,6 @@ pub struct Identity {
     pub user: UserId,
     /// The token's `exp`, without leeway; not after the year 9999.
     pub expires_at: SystemTime,
+    /// What it can be revoked by.
+    pub credential: Credential,
 }

@@ -11,10 +11,10 @@ use super::keys::{algorithm, install_provider};
 use super::mint::Minter;
 use super::reload::{Reload, Reloaded};
 use super::trusted::Keys;
-use super::{Identity, KeyError, TokenError};
+use super::{Identity, KeyError, RevokedTokens, TokenError};
 use crate::config::{AuthConfig, Secret};
-use crate::protocol::UserId;
 use crate::protocol::limits::MAX_TOKEN_BYTES;
+use crate::protocol::{Credential, TokenId, UserId};
 
 /// Latest `exp` that is taken: the last second of the year 9999, in seconds since 1970. It fits every type a time
 /// goes through from here (`SystemTime`, RFC 3339, a deadline), and milliseconds by mistake are beyond it.
@@ -25,6 +25,7 @@ pub struct Verifier {
     algorithm: Algorithm,
     leeway: Duration,
     keys: Keys,
+    revoked: Arc<RevokedTokens>,
 }
 
 /// The claims that count, of whatever type: what is wrong with them is said one by one.
@@ -33,6 +34,8 @@ struct Claims {
     sub: Option<Value>,
     exp: Option<Value>,
     nbf: Option<Value>,
+    iat: Option<Value>,
+    jti: Option<Value>,
 }
 
 impl Verifier {
@@ -68,15 +71,24 @@ impl Verifier {
 
     fn build(config: &AuthConfig, strict: bool) -> Result<Self, KeyError> {
         install_provider();
-        let keys = Keys::load(config, strict)?;
-        Ok(Self { algorithm: algorithm(config.algorithm), leeway: config.leeway, keys })
+        Ok(Self::of(config, Keys::load(config, strict)?))
     }
 
     #[cfg(test)]
     pub(super) fn with_sets(config: &AuthConfig, sets: Vec<(Option<&str>, Arc<KeySet>)>) -> Self {
         install_provider();
-        let keys = Keys::published(config, sets);
-        Self { algorithm: algorithm(config.algorithm), leeway: config.leeway, keys }
+        Self::of(config, Keys::published(config, sets))
+    }
+
+    fn of(config: &AuthConfig, keys: Keys) -> Self {
+        let algorithm = algorithm(config.algorithm);
+        Self { algorithm, leeway: config.leeway, keys, revoked: Arc::default() }
+    }
+
+    /// The revocations that it heeds.
+    #[must_use]
+    pub fn revoked(&self) -> &Arc<RevokedTokens> {
+        &self.revoked
     }
 
     /// Verifies a token, as of now, with the keys at hand. Takes microseconds and never blocks.
@@ -87,7 +99,7 @@ impl Verifier {
     ///
     /// # Errors
     /// [`TokenError`] says what is wrong; the order of checks is length, form, algorithm, signature, issuer and audience,
-    /// `sub`, times. So [`TokenError::Expired`] means that the token was good once.
+    /// `sub`, times, revocations. So [`TokenError::Expired`] means that the token was good once.
     pub fn verify(&self, token: &str) -> Result<Identity, TokenError> {
         self.verify_at(token, SystemTime::now())
     }
@@ -175,7 +187,13 @@ impl Verifier {
                 return Err(TokenError::NotActive);
             }
         }
-        Ok(Identity { user, expires_at })
+        let id = claims.jti.as_ref().and_then(|jti| TokenId::new(jti.as_str()?).ok());
+        let issued_at = claims.iat.as_ref().and_then(seconds).unwrap_or(0);
+        let credential = Credential { issued_at, id };
+        if self.revoked.hold(&user, &credential) {
+            return Err(TokenError::Revoked);
+        }
+        Ok(Identity { user, expires_at, credential })
     }
 }
 

@@ -42,7 +42,10 @@ fn every_algorithm_verifies_its_own_key_and_no_other() {
 #[test]
 fn the_identity_is_sub_and_exp() {
     let expires_at = now() + Duration::from_secs(3600);
-    assert_eq!(verify(&token(&good_claims())), Ok(Identity { user: user("alice"), expires_at }));
+    assert_eq!(
+        verify(&token(&good_claims())),
+        Ok(Identity { user: user("alice"), expires_at, credential: Credential::default() })
+    );
 }
 
 #[test]
@@ -158,6 +161,32 @@ fn when_a_token_was_made_does_not_count() {
 }
 
 #[test]
+fn what_is_revoked_is_refused_by_its_id_or_by_when_it_was_made() {
+    use crate::protocol::Revoked;
+    let verifier = verifier(&hs_config());
+    let with = |exp: u64, more: Value| {
+        let mut claims = json!({ "sub": "alice", "exp": exp });
+        claims.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        verifier.verify_at(&token(&claims), now()).map(|identity| identity.credential)
+    };
+    let one = || TokenId::new("one").expect("an id");
+    let (claims, credential) =
+        (json!({ "jti": "one", "iat": 99.5 }), Credential { issued_at: 99, id: Some(one()) });
+    assert_eq!(with(NOW + 60, claims.clone()), Ok(credential));
+    verifier.revoked().add(Revoked::Token { token_id: one() });
+    assert_eq!(with(NOW + 60, claims.clone()), Err(TokenError::Revoked));
+    assert_eq!(with(1, claims), Err(TokenError::Expired), "it is that anyway");
+    assert!(with(NOW + 60, json!({ "jti": "two" })).is_ok());
+
+    verifier.revoked().add(Revoked::User { user_id: user("alice"), issued_before: 100 });
+    for old in [json!({ "iat": 99 }), json!({}), json!({ "iat": "soon" }), json!({ "jti": "two", "iat": -1 })]
+    {
+        assert_eq!(with(NOW + 60, old.clone()), Err(TokenError::Revoked), "{old}");
+    }
+    assert!(with(NOW + 60, json!({ "iat": 100 })).is_ok());
+}
+
+#[test]
 fn sub_is_required_and_bounded() {
     for (sub, error) in [
         (json!(null), Some(TokenError::NoSubject)),
@@ -215,7 +244,11 @@ fn times_may_have_fractions_which_are_cut_off() {
         let claims = format!(r#"{{"sub":"a","exp":{exp},"nbf":1799999999.9}}"#);
         let token = raw_hs(TokenAlgorithm::Hs256, r#"{"alg":"HS256"}"#, &claims, SECRET);
         let expires_at = now() + Duration::from_secs(60);
-        assert_eq!(verify(&token), Ok(Identity { user: user("a"), expires_at }), "{exp}");
+        assert_eq!(
+            verify(&token),
+            Ok(Identity { user: user("a"), expires_at, credential: Credential::default() }),
+            "{exp}"
+        );
     }
     assert_eq!(claims_error(&json!({ "sub": "a", "exp": 1.5 })), Some(TokenError::Expired));
 }

@@ -11,6 +11,7 @@
 pub mod memory;
 pub mod redis;
 mod registry;
+mod revocations;
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,9 +21,10 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::{EventId, Publication, Record, UserId};
+use crate::protocol::{EventId, Publication, Record, Revoked, UserId};
 
 pub use registry::{Disconnect, EnterError, Entry, Limit, Presence, Registry, Why};
+pub use revocations::{MAX_REVOCATIONS, Revocations, RevokeError};
 
 /// A message as it arrived, its payload not looked at yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +41,10 @@ pub enum Arrival {
 pub enum Order {
     /// Close connections of a user.
     Disconnect(Disconnect),
+    /// Tokens do not count any more.
+    Revoke(Revoked),
+    /// Nor does that, any more.
+    Lift(Revoked),
 }
 
 /// Of which users something is said. Asked while the sink is called only, and must not be kept.

@@ -229,7 +229,7 @@ impl Hub {
 impl Registration {
     /// The connection.
     #[must_use]
-    pub fn connection(&self) -> &Connection {
+    pub fn connection(&self) -> &Arc<Connection> {
         &self.connection
     }
 

@@ -13,6 +13,7 @@ pub mod limits;
 mod payload;
 mod publication;
 mod record;
+mod revocation;
 mod status;
 
 pub use close::{CLOSE_CODES, Close, CloseCode, CloseRow, Reconnect};
@@ -25,4 +26,5 @@ pub use ids::{ConnectionId, CorrelationId, IdError, UserId};
 pub use payload::{Envelope, Origin, Payload, PayloadError};
 pub use publication::{IdempotencyKey, IdempotencyKeyError, Publication};
 pub use record::{RECORD_SEPARATOR, Record, RecordError, Traceparent};
+pub use revocation::{Credential, Revocation, Revoked, TokenId, TokenIdError};
 pub use status::{LastClose, Mode, OpenConnection, PodStatus, Scope, UserConnections};

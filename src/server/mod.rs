@@ -16,6 +16,7 @@ mod proxy_protocol;
 mod publish;
 mod query;
 mod refusal;
+mod revocations;
 mod strangers;
 mod stream;
 mod upgrade;
@@ -27,13 +28,13 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::http::{Method, Request, StatusCode, Uri, header};
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{delete, get, post, put};
 use hyper::body::Incoming;
 
 use crate::auth::{ApiKey, Verifier};
-use crate::backplane::{Backplane, Registry};
+use crate::backplane::{Backplane, Registry, Revocations};
 use crate::config::Config;
 use crate::drain::Drain;
 use crate::history::History;
@@ -48,6 +49,7 @@ pub use admission::Admission;
 pub use door::Door;
 pub use page::Page;
 pub use presence::{disconnected, entry};
+pub use revocations::revoked;
 pub use v1::last_event_id;
 
 /// Everything a request may need. One for the process, shared by both listeners.
@@ -61,6 +63,8 @@ pub struct Service {
     pub history: Option<Arc<dyn History>>,
     /// The connections of all pods; none where there is but this one.
     pub registry: Option<Arc<dyn Registry>>,
+    /// The tokens that do not count any more, on all pods.
+    pub revocations: Arc<dyn Revocations>,
     pub verifier: Arc<Verifier>,
     /// Without it the publish API is 404.
     pub api_key: Option<Arc<ApiKey>>,
@@ -132,7 +136,8 @@ fn public_router(service: &Arc<Service>) -> Router {
     if service.api_key.is_some() {
         router = router
             .route("/v1/users/{user_id}/messages", post(publish::one))
-            .route("/v1/messages", post(publish::batch));
+            .route("/v1/messages", post(publish::batch))
+            .merge(revoking().route_layer(from_fn_with_state(Arc::clone(service), revocations::keyed)));
     }
     finish(with_fallbacks(router).layer(origin::cors(&service.config.server.allowed_origins)), service)
 }
@@ -147,8 +152,24 @@ pub fn admin_router(service: &Arc<Service>) -> Router {
         .route("/drain", post(admin::drain))
         .route("/log-level", put(admin::log_level))
         .route("/v1/users/{user_id}/connections", get(presence::list).delete(presence::disconnect))
-        .route("/v1/users/{user_id}/connections/{connection_id}", delete(presence::disconnect_one));
+        .route("/v1/users/{user_id}/connections/{connection_id}", delete(presence::disconnect_one))
+        .route("/v1/revocations", get(revocations::list))
+        .route(
+            "/v1/revocations/everybody",
+            put(revocations::revoke_everybody).delete(revocations::lift_everybody),
+        )
+        .merge(revoking());
     finish(with_fallbacks(router), service)
+}
+
+/// What a back end may revoke too, when somebody logs out or is locked out.
+fn revoking() -> Router<Arc<Service>> {
+    Router::new()
+        .route(
+            "/v1/revocations/users/{user_id}",
+            put(revocations::revoke_user).delete(revocations::lift_user),
+        )
+        .route("/v1/revocations/tokens/{jti}", put(revocations::revoke_token).delete(revocations::lift_token))
 }
 
 /// The error body for what is not there.

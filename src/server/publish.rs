@@ -208,7 +208,7 @@ impl Named {
     }
 }
 
-fn authorize(service: &Service, headers: &HeaderMap) -> Result<(), ServiceError> {
+pub(super) fn authorize(service: &Service, headers: &HeaderMap) -> Result<(), ServiceError> {
     // The routes exist only with a key.
     let Some(key) = &service.api_key else { return Err(ApiKeyError::Missing.into()) };
     key.check(headers).map_err(ServiceError::from)

@@ -170,12 +170,17 @@ async fn admit(service: &Arc<Service>, identity: Identity, visit: Visit<'_>) -> 
         Talk::Plain => (Mode::Plain, Outbox::default()),
     };
     let connection = Connection::new(address, mode, outbox);
+    connection.renew(identity.credential);
     let registration = match service.hub.register(identity.user, connection, limit) {
         Ok(registration) => registration,
         Err(error) => {
             return Err(Refused::Tell(too_many(error.limit), place));
         }
     };
+    // Revocations close what is registered; one that came before that would miss this connection.
+    if v1::is_revoked(&service.verifier, registration.user(), registration.connection()) {
+        return Err(Refused::Tell(TokenError::Revoked.into(), place));
+    }
     // A cut between the subscription and the registration would go unnoticed by this connection alone.
     if !service.backplane.unbroken(&subscription) {
         return Err(silent("subscribe", BackplaneError::Unavailable.label()));

@@ -9,10 +9,11 @@ use tokio::time::Instant;
 
 use super::Service;
 use super::query::parameter;
+use super::revocations::revoked;
 use super::upgrade::{expires_at, token_result};
-use crate::auth::{self, Verifier};
+use crate::auth::{self, TokenError, Verifier};
 use crate::history::{self, HistoryError};
-use crate::hub::Registration;
+use crate::hub::{Connection, Registration};
 use crate::metrics::{Metrics, Resume};
 use crate::protocol::frame::{self, Hello, Reach};
 use crate::protocol::{ErrorCode, ServiceError, UserId};
@@ -75,6 +76,7 @@ pub(super) async fn begin(
     }
     let renewals = Tokens {
         user: user.clone(),
+        connection: Arc::clone(registration.connection()),
         verifier: Arc::clone(&service.verifier),
         metrics: Arc::clone(&service.metrics),
         leeway: service.config.auth.leeway,
@@ -82,10 +84,16 @@ pub(super) async fn begin(
     Ok(Box::new(V1::new(frame::hello(&hello), catch_up, Box::new(renewals))))
 }
 
+/// Whether the token that a connection came with, or was given since, is revoked.
+pub(super) fn is_revoked(verifier: &Verifier, user: &UserId, connection: &Connection) -> bool {
+    connection.shows(|credential| verifier.revoked().hold(user, credential))
+}
+
 /// Looks at fresh tokens for one user.
 #[derive(Clone)]
 struct Tokens {
     user: UserId,
+    connection: Arc<Connection>,
     verifier: Arc<Verifier>,
     metrics: Arc<Metrics>,
     leeway: std::time::Duration,
@@ -107,6 +115,13 @@ impl Tokens {
             let message = "The token is another user's";
             return Err(NotRenewed::Stranger(ServiceError::new(ErrorCode::Authentication, "renew", message)));
         }
-        Ok(expires_at(self.leeway, &identity))
+        let expires_at = expires_at(self.leeway, &identity);
+        self.connection.renew(identity.credential);
+        // One that was revoked in between would not have found it.
+        if is_revoked(&self.verifier, &self.user, &self.connection) {
+            self.connection.outbox.close(revoked());
+            return Err(NotRenewed::Refused(TokenError::Revoked.into()));
+        }
+        Ok(expires_at)
     }
 }

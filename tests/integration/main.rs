@@ -49,6 +49,7 @@ mod redis_sentinel;
 mod redis_tls;
 mod reference_client;
 mod registry;
+mod revocations;
 mod rooms;
 mod rotation;
 mod shutdown;

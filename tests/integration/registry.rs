@@ -166,7 +166,7 @@ async fn the_rights_it_needs_are_those_of_the_documentation() {
     let lines = vec![
         "user default on nopass resetchannels &ws:* &{ws:* resetkeys ~ws:* ~{ws:* -@all +subscribe +unsubscribe +publish \
          +ping +evalsha +eval +xadd +xlen +pexpire +get +set +del +xrange +xrevrange +time +zadd +zrem +zremrangebyscore \
-         +zcard +zscore +hset +hsetnx +hdel +hgetall +hello +client +info",
+         +zcard +zscore +hset +hsetnx +hdel +hgetall +hexists +hlen +hello +client +info",
     ];
     let redis = RedisServer::start_with(Options { lines, ..Options::default() }).await;
     let [one, two] = two(&redis, &[REJECT, EVICT]).await;
@@ -177,6 +177,9 @@ async fn the_rights_it_needs_are_those_of_the_documentation() {
     assert_eq!(admin(&one, "DELETE", "/v1/users/ann/connections").await.json()["closed"], 1);
     check_close(&second.closed().await, 4004, "AUTHORIZATION_ERROR");
     until_listed(&one, 0).await;
+    let revoked = admin(&one, "PUT", "/v1/revocations/users/ann").await.json();
+    assert_eq!(revoked["pods"], 2, "{revoked}");
+    assert_eq!(admin(&two, "DELETE", "/v1/revocations/users/ann").await.json()["lifted"], true);
     let stats: String = redis.run("INFO errorstats", &[]).await;
     assert!(!stats.contains("NOPERM"), "{stats}");
 }

@@ -1,6 +1,7 @@
 //! The backplane of a single pod: published here, heard here.
 
 mod answers;
+mod revocations;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -10,6 +11,8 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
+
+pub use self::revocations::MemoryRevocations;
 
 use self::answers::Answers;
 use super::{

@@ -18,6 +18,7 @@ mod link;
 mod nodes;
 mod registry;
 mod resp;
+mod revocations;
 mod route;
 mod scripts;
 mod sentinel;
@@ -54,10 +55,12 @@ use self::history::Histories;
 use self::lines::{Line, Lines};
 use self::nodes::{Nodes, Shared};
 use self::registry::FleetRegistry;
+use self::revocations::FleetRevocations;
 use self::slots::Routing;
 use self::users::Users;
 use super::{
-    Backplane, BackplaneError, Observer, Published, Registry, Sink, Status, Subscription, Subscriptions,
+    Backplane, BackplaneError, Observer, Published, Registry, Revocations, Sink, Status, Subscription,
+    Subscriptions,
 };
 use crate::config::{BackplaneConfig, HistoryConfig};
 use crate::history::{Entry, From, History, HistoryError};
@@ -73,6 +76,7 @@ pub struct RedisBackplane {
     commands: Arc<Commands>,
     histories: Histories,
     registry: Arc<FleetRegistry>,
+    revocations: Arc<FleetRevocations>,
     stop: CancellationToken,
     tasks: TaskTracker,
     /// Ends the tasks when the last owner lets go.
@@ -126,6 +130,7 @@ impl RedisBackplane {
         let health = Arc::new(Health::new(Arc::clone(&observer)));
         let histories = Histories::new(history, tuning.publish);
         let (registry, left) = FleetRegistry::new(Arc::clone(&commands), tuning.clone());
+        let revocations = Arc::new(FleetRevocations::new(Arc::clone(&commands), tuning.publish));
         let (stop, tasks) = (stop.child_token(), TaskTracker::new());
         let nodes = Arc::new(Nodes::new(Shared {
             channels: channels.clone(),
@@ -155,6 +160,7 @@ impl RedisBackplane {
             commands,
             histories,
             registry,
+            revocations,
             tasks,
             _guard: stop.clone().drop_guard(),
             stop,
@@ -165,6 +171,12 @@ impl RedisBackplane {
     #[must_use]
     pub fn registry(&self) -> Arc<dyn Registry> {
         Arc::clone(&self.registry) as Arc<dyn Registry>
+    }
+
+    /// The tokens that do not count any more.
+    #[must_use]
+    pub fn revocations(&self) -> Arc<dyn Revocations> {
+        Arc::clone(&self.revocations) as Arc<dyn Revocations>
     }
 
     fn servable(&self, user: &UserId) -> Result<(), BackplaneError> {

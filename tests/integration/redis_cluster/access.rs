@@ -10,7 +10,7 @@ use crate::v1::V1;
 /// As docs/publishing.md and docs/redis.md have it.
 const USER: &str = "user ws on >p@ss/w:rd resetchannels &ws:* &{ws:* resetkeys ~ws:* ~{ws:* -@all +subscribe +unsubscribe \
      +publish +ping +evalsha +eval +xadd +xlen +pexpire +get +set +del +xrange +xrevrange +time +zadd +zrem \
-     +zremrangebyscore +zcard +zscore +hset +hsetnx +hdel +hgetall +hello +client +info \
+     +zremrangebyscore +zcard +zscore +hset +hsetnx +hdel +hgetall +hexists +hlen +hello +client +info \
      +cluster|nodes +ssubscribe +sunsubscribe +spublish";
 
 async fn everything_is_allowed(pubsub: &str) {
@@ -46,6 +46,19 @@ async fn everything_is_allowed(pubsub: &str) {
         assert!(answer["closed"].as_u64() >= Some(1), "{answer}");
         let closed = back.next().await.expect_err("it is closed");
         check_close(&closed, 4004, "AUTHORIZATION_ERROR");
+        let path = format!("/v1/revocations/users/{user}");
+        for (by, method, [field, said], known) in
+            [(0, "PUT", ["pods", "2"], 1.0), (1, "DELETE", ["lifted", "true"], 0.0)]
+        {
+            let answer = admin(&pods[by], method, &path).await.json();
+            assert_eq!(answer[field].to_string(), said, "{answer}");
+            for pod in &pods {
+                eventually("the pod knows", LOCAL, async || {
+                    pod.metric("websocket_revocations").await == known
+                })
+                .await;
+            }
+        }
 
         // Away from its master and back, with channels that are left and taken; the other pod has nobody left to hear for.
         let (slot, other) = (slot(&format!("ws:{user}")), (master + 1) % MASTERS);

@@ -1,11 +1,12 @@
-//! Users' connections over all pods, where the users' keys are on several masters.
+//! Users' connections over all pods, and revoked tokens, where the users' keys are on several masters.
 
 use serde_json::Value;
 
 use super::{CLASSIC, Fleet, SHARDED, admin};
+use crate::support::client::Client;
 use crate::support::cluster::MASTERS;
 use crate::support::schema::{check_answer, check_close};
-use crate::support::service::Service;
+use crate::support::service::{Service, token};
 use crate::support::{LOCAL, eventually};
 
 fn connections(user: &str) -> String {
@@ -82,5 +83,30 @@ async fn connections_are_listed_and_closed_from_any_pod() {
     for client in &mut others {
         client.send("still here?".into()).await;
         assert_eq!(client.text().await, "Echo: still here?");
+    }
+}
+
+#[tokio::test]
+async fn tokens_are_revoked_on_every_pod_at_once() {
+    for pubsub in [SHARDED, CLASSIC] {
+        let fleet = Fleet::start(pubsub, &[]).await;
+        let [one, two] = &fleet.pods;
+        for master in 0..MASTERS {
+            let user = fleet.user(master).await;
+            let old = format!("?token={}", token(&user));
+            let open = async |pod: &Service| Client::connect(&pod.url(&old)).await.expect("upgraded");
+            let clients = [open(one).await, open(two).await];
+            let path = format!("/v1/revocations/users/{user}");
+            assert_eq!(admin(one, "PUT", &path).await.json()["pods"], 2);
+            for client in clients {
+                check_close(&client.closed().await, 4004, "AUTHORIZATION_ERROR");
+            }
+            for pod in [one, two] {
+                check_close(&open(pod).await.closed().await, 4004, "AUTHORIZATION_ERROR");
+            }
+            assert_eq!(admin(two, "DELETE", &path).await.json()["lifted"], true);
+            eventually("it is lifted", LOCAL, async || one.metric("websocket_revocations").await == 0.0)
+                .await;
+        }
     }
 }
