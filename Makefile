@@ -88,6 +88,10 @@ FUZZ_SECONDS ?= 60
 fuzz: ## fuzz what strangers send, FUZZ_SECONDS=60 each, beginning with the inputs kept in fuzz/corpus
 	scripts/fuzz.sh $(FUZZ_SECONDS)
 
+.PHONY: mutants
+mutants: tools-mutants ## break history, session and auth one place at a time: a unit test has to fail (hours; make mutants ARGS=auth for one)
+	scripts/mutants.py $(ARGS)
+
 .PHONY: chart
 chart: export PATH := $(PATH):$(GO_BIN)
 chart: tools-chart ## lint the chart, test what it renders and refuses, see that k8s/ and docs/values.md are not stale
@@ -133,7 +137,7 @@ bench-test: ## test what makes the tables of the comparison
 	python3 -m unittest discover --quiet --start-directory bench --pattern '*_test.py'
 
 .PHONY: release-test
-release-test: ## test what makes a release
+release-test: ## test what makes a release, and what makes the crates of `make mutants`
 	python3 -m unittest discover --quiet --start-directory scripts --pattern '*_test.py'
 
 ##@ Building
@@ -166,7 +170,7 @@ clean: ## remove what was built
 
 ##@ Tools
 
-.PHONY: tools tools-test tools-cover tools-deny tools-chart tools-bench tools-release
+.PHONY: tools tools-test tools-cover tools-deny tools-mutants tools-chart tools-bench tools-release
 tools: tools-test tools-cover tools-deny tools-chart ## install what tests, coverage and checks need
-tools-test tools-cover tools-deny tools-chart tools-bench tools-release: tools-%:
+tools-test tools-cover tools-deny tools-mutants tools-chart tools-bench tools-release: tools-%:
 	@scripts/install-tools.sh $*

@@ -3,12 +3,13 @@
 # asking (Debian, as root; ~/.cargo/bin; Go's bin; environments of their own for Python), and named otherwise, with exit
 # code 69. Nothing is ever skipped.
 #
-#   scripts/install-tools.sh GROUP...     groups: test cover deny chart bench release
+#   scripts/install-tools.sh GROUP...     groups: test cover deny mutants chart bench release
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 CARGO_LLVM_COV=0.9.1
 CARGO_DENY=0.20.2
+CARGO_MUTANTS=27.1.0
 CARGO_CYCLONEDX=0.5.9
 HELM=3.19.2
 KUBECONFORM=0.7.0
@@ -135,7 +136,7 @@ for group in "$@"; do
             python_is_ready "$bench_venv" bench/requirements.txt || python_makes_venvs || packages+=(python3-venv)
             ;;
         cover) want llvm-cov-22 llvm-22 ;;
-        deny) ;;
+        deny | mutants) ;;
         release) have python3 || packages+=(python3) ;;
         *)
             say "no such group: $group"
@@ -159,6 +160,7 @@ for group in "$@"; do
         bench) python_environment "$bench_venv" bench/requirements.txt ;;
         cover) cargo_tool cargo-llvm-cov "$CARGO_LLVM_COV" ;;
         deny) cargo_tool cargo-deny "$CARGO_DENY" --no-default-features ;;
+        mutants) cargo_tool cargo-mutants "$CARGO_MUTANTS" ;;
         release) cargo_tool cargo-cyclonedx "$CARGO_CYCLONEDX" ;;
         chart)
             python_environment "$chart_venv" tests/chart/requirements.txt

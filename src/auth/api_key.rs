@@ -178,5 +178,6 @@ mod tests {
         assert!(matches!(key.reload(), Reloaded::Kept(_)));
         assert_eq!(key.check(&headers(&["Bearer second"])), Ok(()));
         assert!(!format!("{key:?}").contains("second"));
+        assert_eq!(key.name(), "API key", "for the log");
     }
 }

@@ -129,6 +129,12 @@ fn the_bound_counts_decoded_bytes() {
         assert_eq!(at(MAX_TOKEN_BYTES, unit), Ok("x".repeat(MAX_TOKEN_BYTES)));
         assert_eq!(at(MAX_TOKEN_BYTES + 1, unit), Err(TokenError::TooLong));
     }
+    let longest = "x".repeat(MAX_TOKEN_BYTES);
+    assert_eq!(present(None, &[("authorization", &format!("Bearer {longest}"))]).0, Ok(longest.clone()));
+    assert_eq!(
+        present(None, &[("authorization", &format!("Bearer {longest}x"))]).0,
+        Err(TokenError::TooLong)
+    );
 }
 
 #[test]

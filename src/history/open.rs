@@ -91,3 +91,59 @@ fn shown(given: &str) -> String {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::BoxFuture;
+
+    use super::super::{Entry, Live};
+    use super::*;
+
+    /// A history of which every question is answered so.
+    struct Answers(HistoryError);
+
+    impl History for Answers {
+        fn read(&self, _: UserId, _: From, _: usize) -> BoxFuture<'_, Result<Vec<Entry>, HistoryError>> {
+            Box::pin(async { Err(self.0.clone()) })
+        }
+
+        fn newest(&self, _: UserId) -> BoxFuture<'_, Result<EventId, HistoryError>> {
+            Box::pin(async { Err(self.0.clone()) })
+        }
+
+        fn keep(&self, _: Vec<UserId>) -> BoxFuture<'_, Result<(), HistoryError>> {
+            Box::pin(async { Err(self.0.clone()) })
+        }
+    }
+
+    async fn asked(error: HistoryError, given: Option<&str>) -> Result<Opening, HistoryError> {
+        open(&Answers(error), &UserId::new("ann").expect("an id"), given, 9).await
+    }
+
+    #[tokio::test]
+    async fn a_history_that_refuses_is_a_gap_for_who_resumes_and_what_comes_is_good() {
+        for (given, gap) in [(None, None), (Some("5-0"), Some("5-0"))] {
+            let refusal = HistoryError::Refused("NOPERM".to_owned());
+            let mut opening = asked(refusal, given).await.expect("opens");
+            assert_eq!((opening.cursor, opening.resumed, opening.end), (NOWHERE, false, true));
+            assert_eq!(opening.gap.as_deref(), gap);
+            assert_eq!(opening.join.live(EventId { milliseconds: 7, sequence: 0 }), Live::Send);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_history_that_is_away_is_an_error() {
+        for given in [None, Some("5-0"), Some("nonsense")] {
+            let error = asked(HistoryError::Unavailable, given).await.expect_err("away");
+            assert_eq!(error, HistoryError::Unavailable);
+        }
+    }
+
+    #[test]
+    fn of_a_long_id_the_beginning_is_shown_in_whole_characters() {
+        let longest = "x".repeat(MAX_SHOWN_BYTES);
+        assert_eq!(shown(&longest), longest);
+        assert_eq!(shown(&format!("{longest}x")), longest);
+        assert_eq!(shown(&format!("x{}", "ü".repeat(40))), format!("x{}", "ü".repeat(31)));
+    }
+}

@@ -178,3 +178,20 @@ impl fmt::Debug for CatchUp {
         f.debug_struct("CatchUp").field("join", &self.join).field("more", &self.more).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::OutboxConfig;
+
+    #[test]
+    fn a_page_is_what_an_outbox_may_hold_and_the_entry_that_proves() {
+        for (bytes, max_message_bytes, limit) in
+            [(1_000, 300, 4), (100, 300, 2), (1 << 30, 1, 101), (10, 0, 11)]
+        {
+            let outbox = OutboxConfig { bytes, ..OutboxConfig::default() };
+            let config = SessionConfig { outbox, max_message_bytes, ..SessionConfig::default() };
+            assert_eq!(page_limit(&config), limit, "{bytes} / {max_message_bytes}");
+        }
+    }
+}

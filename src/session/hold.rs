@@ -45,7 +45,7 @@ impl Hold {
 
     /// A connection that has to read now.
     pub(super) fn due() -> Self {
-        Self { stage: Stage::Due, missed: true, ..Self::default() }
+        Self { stage: Stage::Due, ..Self::default() }
     }
 
     /// Whether a read is due that the session does not know of.

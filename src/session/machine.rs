@@ -292,6 +292,23 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn pings_follow_each_other_within_the_interval_and_not_much_sooner() {
+        let config = SessionConfig { client_messages_per_second: 0, ..config() };
+        let (mut machine, mut last) = open(&config);
+        let mut gaps = Vec::new();
+        while gaps.len() < 100 {
+            let now = machine.deadline(&config);
+            assert_eq!(machine.on_deadline(&config, now), Action::Ping);
+            assert_eq!(machine.on_frame(&config, Incoming::Pong, now), Action::Nothing, "no limit");
+            gaps.push(now - last);
+            last = now;
+        }
+        let least = config.heartbeat.mul_f64(1.0 - HEARTBEAT_JITTER) - config.heartbeat / HEARTBEAT_TICKS;
+        // The first comes anywhere in the interval.
+        assert!(gaps[1..].iter().all(|gap| (least..=config.heartbeat).contains(gap)), "{gaps:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn connections_ping_at_shared_moments() {
         let config = config();
         let tick = config.heartbeat / HEARTBEAT_TICKS;
@@ -355,5 +372,11 @@ mod tests {
         assert_eq!(machine.on_queued(&config, 3, true, now + CLOSE_WAIT / 2), Action::Write);
         assert_eq!(machine.deadline(&config), now + CLOSE_WAIT);
         assert_eq!(machine.on_deadline(&config, now + CLOSE_WAIT), Action::GiveUp);
+    }
+    #[tokio::test(start_paused = true)]
+    async fn a_token_for_ever_ends_after_a_year_and_does_not_overflow() {
+        let (now, day) = (Instant::now(), Duration::from_secs(86_400));
+        assert_eq!(expiry(day, now), now + day);
+        assert_eq!(expiry(Duration::MAX, now), now + 365 * day);
     }
 }

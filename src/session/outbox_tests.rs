@@ -1,4 +1,5 @@
-use std::task::Waker;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Wake, Waker};
 
 use proptest::prelude::*;
 
@@ -73,6 +74,18 @@ fn written(outbox: &Outbox) -> Vec<Option<u64>> {
     std::iter::from_fn(|| outbox.pop()).map(|next| next.envelope.id().map(|id| id.sequence)).collect()
 }
 
+#[test]
+fn who_does_not_resume_loses_the_oldest_also_of_what_is_in_history() {
+    let outbox = Outbox::default();
+    let bounds = bounds(100, 2, OverflowPolicy::DropOldest);
+    for sequence in 1..=2 {
+        assert_eq!(push(&outbox, &kept(sequence), &bounds), Push::Queued);
+    }
+    assert_eq!(push(&outbox, &envelope(1), &bounds), Push::DroppedOldest { messages: 1, queued: true });
+    assert!(!is_behind(&outbox), "nobody reads it again");
+    assert_eq!(written(&outbox), [Some(2), None]);
+}
+
 fn is_behind(outbox: &Outbox) -> bool {
     let wanted = Wanted::Messages(1);
     matches!(
@@ -107,6 +120,7 @@ fn what_has_no_room_while_reading_is_read_again() {
     assert_eq!(outbox.follow(), Follow::Live);
     assert!(written(&outbox).ends_with(&[Some(4)]));
     assert_eq!(metrics.messages_failed.of(FailedMessage::OutboxFull).get(), 0, "nothing was lost");
+    assert_eq!(outbox.standing().bytes, 0, "and nothing waits any more");
 }
 
 #[test]
@@ -122,6 +136,7 @@ fn a_cut_holds_back_until_everything_was_read_anew() {
     assert_eq!(written(&outbox), [Some(1)]);
     outbox.cut(&metrics);
     assert_eq!(metrics.outbox_bytes.get(), 1, "what was held back is forgotten");
+    assert_eq!(outbox.standing().bytes, 0, "by the outbox too, which has handed on the first");
     outbox.restored();
     assert!(is_behind(&outbox));
     outbox.begin_read();
@@ -172,6 +187,7 @@ fn drop_oldest_loses_nothing_that_is_in_history() {
     outbox.offer(&envelope(1), &bounds, &metrics);
     outbox.offer(&kept(1), &bounds, &metrics);
     assert_eq!(outbox.offer(&kept(2), &bounds, &metrics), Push::Held);
+    assert_eq!(outbox.standing(), Standing { messages: 1, bytes: 1, last_id: None }, "the bare one");
     assert_eq!(written(&outbox), [None], "both are read again");
     assert!(is_behind(&outbox));
     assert_eq!(metrics.messages_failed.of(FailedMessage::DroppedOldest).get(), 0);
@@ -201,6 +217,51 @@ fn an_operator_sees_what_waits_and_how_far_a_connection_got() {
     assert_eq!(outbox.standing().last_id, kept(1).id(), "and does not undo one that has");
 }
 
+#[test]
+fn what_is_lost_with_a_connection_that_resumes_is_what_has_no_history() {
+    let outbox = Outbox::resuming();
+    let bounds = bounds(100, 10, OverflowPolicy::Close);
+    let metrics = Metrics::new();
+    assert!(outbox.resumes() && !Outbox::default().resumes());
+    assert_eq!(outbox.follow(), Follow::Live);
+    for envelope in [kept(1), envelope(1), Envelope::own("pong".to_owned()), kept(2)] {
+        outbox.offer(&envelope, &bounds, &metrics);
+    }
+    outbox.shut(&metrics);
+    assert_eq!(metrics.messages_failed.of(FailedMessage::ConnectionLost).get(), 1);
+    assert_eq!((metrics.outbox_bytes.get(), outbox.standing().bytes), (0, 0));
+}
+
+/// Counts how often it is woken.
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_session_is_woken_by_what_it_waits_for_and_not_by_what_a_closing_outbox_refuses() {
+    let (outbox, woken) = (Outbox::default(), Arc::new(Woken::default()));
+    let waker = Waker::from(Arc::clone(&woken));
+    let bounds = bounds(100, 10, OverflowPolicy::Close);
+    let waits = |wanted| outbox.poll(wanted, &Context::from_waker(&waker)).is_pending();
+    let times = || woken.0.load(Ordering::Relaxed);
+    assert!(waits(Wanted::Messages(1)));
+    push(&outbox, &envelope(1), &bounds);
+    assert_eq!(times(), 1);
+    assert!(waits(Wanted::Messages(2)) && waits(Wanted::Close));
+    outbox.close(Close::normal());
+    assert_eq!(times(), 2, "once, however often it asked");
+    assert!(waits(Wanted::Abort));
+    assert_eq!(push(&outbox, &envelope(1), &bounds), Push::Closed);
+    assert_eq!(times(), 2);
+    outbox.abort(Close::normal());
+    assert_eq!(times(), 3);
+}
+
 proptest! {
     #[test]
     fn never_above_its_bounds_and_every_message_accounted_for(
@@ -212,11 +273,11 @@ proptest! {
     ) {
         let policy = if drop_oldest { OverflowPolicy::DropOldest } else { OverflowPolicy::Close };
         let bounds = bounds(max_bytes, max_messages, policy);
-        let outbox = Outbox::default();
+        let (outbox, metrics) = (Outbox::default(), Metrics::new());
         let (mut given, mut lost, mut written, mut refused) = (0, 0, 0, 0);
         for (size, pop) in sizes.iter().zip(pops) {
             given += 1;
-            match push(&outbox, &envelope(*size), &bounds) {
+            match outbox.offer(&envelope(*size), &bounds, &metrics) {
                 Push::Queued | Push::Held => {}
                 Push::DroppedOldest { messages, .. } | Push::Overflow { messages, .. } => lost += messages,
                 Push::Closed => refused += 1,

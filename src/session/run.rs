@@ -215,8 +215,7 @@ impl Wait {
             (_, true) => Wanted::Abort,
         };
         match outbox.poll(wanted, cx) {
-            Poll::Ready(waiting) if !(backlog && self.closing) => Poll::Ready(Event::Queued(waiting)),
-            _ if backlog && !self.flushing => Poll::Ready(Event::Backlog),
+            Poll::Pending if backlog && !self.flushing => Poll::Ready(Event::Backlog),
             found => found.map(Event::Queued),
         }
     }

@@ -9,13 +9,16 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::transport::{Incoming, Transport, TransportError};
 use super::{Ended, Machine, Outbox, Push, Surroundings, V1, run};
 use crate::config::SessionConfig;
 use crate::metrics::Metrics;
 use crate::protocol::{CorrelationId, Envelope, Payload};
+
+/// Longest that a test waits for what a session sends. Paused time makes it a moment.
+const BOUND: Duration = Duration::from_secs(24 * 3600);
 
 /// What the session sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +35,8 @@ struct State {
     sent: Vec<Outgoing>,
     flushes: usize,
     blocked: bool,
+    /// A close frame was given, by the session or as the answer to the client's.
+    closing: bool,
     wakers: Vec<Waker>,
 }
 
@@ -121,25 +126,27 @@ impl Client {
 
     /// Waits until so many frames reached the socket.
     pub(crate) async fn has_received(&self, count: usize) -> Vec<Outgoing> {
-        loop {
-            let written = self.0.written.notified();
-            let received = self.received();
-            if received.len() >= count {
-                return received;
-            }
-            written.await;
-        }
+        self.comes_to(|received| received.len() >= count).await
     }
 
     /// Waits until the close frame reached the socket.
     pub(crate) async fn has_closed(&self) {
-        loop {
-            let written = self.0.written.notified();
-            if self.received().iter().any(|frame| matches!(frame, Outgoing::Close(..))) {
-                return;
+        self.comes_to(|received| received.iter().any(|frame| matches!(frame, Outgoing::Close(..)))).await;
+    }
+
+    async fn comes_to(&self, enough: impl Fn(&[Outgoing]) -> bool) -> Vec<Outgoing> {
+        let waiting = async {
+            loop {
+                let written = self.0.written.notified();
+                let received = self.received();
+                if enough(&received) {
+                    return received;
+                }
+                written.await;
             }
-            written.await;
-        }
+        };
+        let waited = timeout(BOUND, waiting).await;
+        waited.unwrap_or_else(|_| panic!("that is all within a day: {:?}", self.received()))
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
@@ -161,6 +168,9 @@ impl Transport for Scripted {
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, TransportError>> {
         let mut state = self.0.state.lock();
         if let Some(frame) = state.incoming.pop_front() {
+            if frame == Ok(Incoming::Close) && !std::mem::replace(&mut state.closing, true) {
+                state.buffered.push(Outgoing::Close(1000, String::new()));
+            }
             return Poll::Ready(frame);
         }
         state.wakers.push(cx.waker().clone());
@@ -183,6 +193,7 @@ impl Transport for Scripted {
 
     fn start_close(&mut self, code: u16, reason: &str) -> Result<(), TransportError> {
         self.give(Outgoing::Close(code, reason.to_owned()));
+        self.0.state.lock().closing = true;
         Ok(())
     }
 

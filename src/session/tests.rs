@@ -85,9 +85,11 @@ async fn a_batch_lingers_only_as_long_as_configured() {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_closes_gets_its_answer_and_counts_as_1000() {
     let session = start(SessionConfig::default());
-    session.client.sends(Incoming::Close);
+    let client = session.client.clone();
+    client.sends(Incoming::Close);
     let ended = session.ends().await;
     assert_eq!(ended, Ended { with: ClosedWith::Code(CloseCode::Normal), close: None });
+    assert_eq!(client.received(), [Outgoing::Close(1000, String::new())]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -154,6 +156,26 @@ async fn a_close_gives_up_on_a_client_that_neither_reads_nor_answers() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_close_waits_for_its_answer_and_no_longer_than_five_seconds() {
+    for (answers, waited) in [(true, Duration::ZERO), (false, CLOSE_WAIT)] {
+        let session = start(SessionConfig::default());
+        let asked = Instant::now();
+        session.outbox.close(Close::of(ErrorCode::ServiceUnavailable, "Server is draining"));
+        session.client.has_closed().await;
+        tokio::task::yield_now().await;
+        assert!(!session.task.is_finished());
+        if answers {
+            // What a client had sent before it saw the close frame.
+            session.client.sends(Incoming::Text("late".to_owned().into()));
+            session.client.sends(Incoming::Close);
+        }
+        session.ends().await;
+        // tokio's timer fires at whole milliseconds.
+        assert!(asked.elapsed() >= waited && asked.elapsed() <= waited + Duration::from_millis(2));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_abort_waits_for_nobody() {
     let session = start(SessionConfig::default());
     session.client.reads(false);
@@ -205,6 +227,24 @@ async fn an_echo_is_no_message() {
     session.client.sends(Incoming::Text("hello".to_owned().into()));
     assert_eq!(session.client.has_received(1).await, [text("Echo: hello")]);
     assert_eq!(session.metrics.messages_sent.get(), 0);
+    assert_eq!(session.metrics.flush_messages.get_sample_count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn frames_and_messages_take_turns() {
+    let config = SessionConfig { batch_max_messages: 1, ..SessionConfig::default() };
+    let session = start(config);
+    let client = session.client.clone();
+    for n in 0..5 {
+        session.publish(&n.to_string());
+    }
+    for frame in [Incoming::Pong, Incoming::Pong, Incoming::Close] {
+        client.sends(frame);
+    }
+    session.ends().await;
+    // A message before each frame: what is read is looked at although more waits to be written, and the other way round.
+    let close = Outgoing::Close(1000, String::new());
+    assert_eq!(client.received(), [text("0"), text("1"), text("2"), close]);
 }
 
 #[tokio::test(start_paused = true)]

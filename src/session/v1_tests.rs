@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -33,6 +34,16 @@ struct Written {
     entries: Mutex<BTreeMap<u64, bool>>,
     failing: Mutex<Option<HistoryError>>,
     reads: Semaphore,
+    under_way: AtomicUsize,
+}
+
+/// A read that has neither ended nor been given up.
+struct UnderWay<'a>(&'a AtomicUsize);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Written {
@@ -42,6 +53,7 @@ impl Written {
             entries: Mutex::new(entries),
             failing: Mutex::default(),
             reads: Semaphore::new(1_000),
+            under_way: AtomicUsize::new(0),
         })
     }
 
@@ -62,6 +74,8 @@ impl Written {
 impl History for Written {
     fn read(&self, _: UserId, from: From, limit: usize) -> BoxFuture<'_, Result<Vec<Entry>, HistoryError>> {
         Box::pin(async move {
+            self.under_way.fetch_add(1, Ordering::Relaxed);
+            let _under_way = UnderWay(&self.under_way);
             if let Ok(permit) = self.reads.acquire().await {
                 permit.forget();
                 self.reads.add_permits(usize::from(self.reads.available_permits() > 500));
@@ -333,14 +347,33 @@ async fn a_drain_invites_back_and_waits_for_no_history() {
     history.block();
     session.outbox.cut(&session.metrics);
     session.outbox.restored();
+    while history.under_way.load(Ordering::Relaxed) == 0 {
+        tokio::task::yield_now().await;
+    }
     let close = Close::with_code(CloseCode::Restart, ErrorCode::ServiceUnavailable, "Server is draining");
     session.outbox.close(close.inviting(Duration::from_millis(1_234), ReconnectReason::Drain));
     session.client.has_closed().await;
+    assert_eq!(history.under_way.load(Ordering::Relaxed), 0, "its place is given back at once");
     let told = session.told(2).await;
     let end = &told[told.len() - 2..];
     assert_eq!(end, [r#"{"type":"reconnect","after_ms":1234,"reason":"drain"}"#, "1012"]);
     session.client.sends(Incoming::Close);
     assert_eq!(session.task.await.expect("ends").with, ClosedWith::Code(CloseCode::Restart));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_writes_what_was_read_and_reads_no_further() {
+    let history = Written::new(&(1..=500).collect::<Vec<_>>());
+    let config = SessionConfig { batch_max_messages: 2, ..SessionConfig::default() };
+    let read = page_limit(&config);
+    let session = start_with(&history, Some("1-0"), config).await;
+    let close = Close::with_code(CloseCode::Restart, ErrorCode::ServiceUnavailable, "Server is draining");
+    session.outbox.close(close);
+    session.client.has_closed().await;
+    let told = session.told(1).await;
+    // The first entry that was read is the one that the client has.
+    let expected: Vec<String> = (2..=read).map(|n| n.to_string()).chain(["1012".to_owned()]).collect();
+    assert_eq!(told[1..], expected);
 }
 
 #[tokio::test(start_paused = true)]

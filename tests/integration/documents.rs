@@ -74,6 +74,25 @@ fn places(proof: &str) -> (Vec<PathBuf>, String) {
     (files, format!("fn {name}("))
 }
 
+/// The rows of a page's tables between two headings, their own heads left out.
+fn rows(page: &str, from: &str, to: Option<&str>) -> usize {
+    let text = fs::read_to_string(repository().join(page)).expect("the page");
+    let part = text.split(from).nth(1).expect("the heading");
+    let part = to.map_or(part, |to| part.split(to).next().expect("a part"));
+    part.lines().filter(|line| line.starts_with('|')).count() - 2
+}
+
+#[test]
+fn the_readme_counts_what_is_there() {
+    let readme = fs::read_to_string(repository().join("README.md")).expect("the page");
+    let (faults, lines) = (
+        rows("docs/faults.md", "# Bad days", None),
+        rows("docs/threat-model.md", "## Line by line", Some("\n## ")),
+    );
+    assert!(readme.contains(&format!("| {faults} faults |")), "{faults} faults");
+    assert!(readme.contains(&format!("| {lines} lines |")), "{lines} lines");
+}
+
 #[test]
 fn every_test_that_a_page_names_exists() {
     for page in ["docs/threat-model.md", "docs/faults.md"] {

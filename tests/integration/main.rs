@@ -34,6 +34,7 @@ mod message_models;
 mod operate;
 mod outage;
 mod pods;
+mod protocol_suite;
 mod publish;
 mod publish_examples;
 mod publish_history;

@@ -97,6 +97,13 @@ async fn https_is_not_spoken_in_the_clear() {
     }
 }
 
+#[tokio::test]
+async fn where_nobody_listens_the_innermost_cause_is_told() {
+    // The port of tcpmux, which nobody has.
+    let error = Web(Uri::from_static("http://127.0.0.1:1/keys")).get().await.expect_err("nobody there");
+    assert!(error.to_string().contains("refused"), "{error}");
+}
+
 #[test]
 fn the_age_is_read_out_of_any_cache_control() {
     let age = |lines: &[&'static str]| {

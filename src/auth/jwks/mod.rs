@@ -60,8 +60,8 @@ pub struct KeySet {
     asked: Mutex<Asked>,
     /// Wakes the task that fetches: a token asks for it.
     wanted: Notify,
-    /// How many fetches have ended.
-    ended: watch::Sender<u64>,
+    /// Told of each fetch that has ended.
+    ended: watch::Sender<()>,
     waiting: Semaphore,
 }
 
@@ -111,7 +111,7 @@ impl KeySet {
             failing: AtomicBool::new(false),
             asked: Mutex::new(asked),
             wanted: Notify::new(),
-            ended: watch::Sender::new(0),
+            ended: watch::Sender::new(()),
             waiting: Semaphore::new(MAX_WAITING),
         })
     }
@@ -176,7 +176,7 @@ impl KeySet {
     }
 
     /// Asks for a fetch; what to wait for, if it comes at once or is under way.
-    fn ask(&self, kid: Option<&str>) -> Option<watch::Receiver<u64>> {
+    fn ask(&self, kid: Option<&str>) -> Option<watch::Receiver<()>> {
         let now = Instant::now();
         let mut asked = self.asked.lock();
         if kid.and_then(|kid| asked.unknown.get(kid)).is_some_and(|until| now < *until) {
@@ -229,7 +229,7 @@ impl KeySet {
         });
         let mut asked = self.asked.lock();
         asked.under_way = false;
-        self.ended.send_modify(|count| *count += 1);
+        self.ended.send_replace(());
         fetched
     }
 

@@ -44,6 +44,7 @@ fn entries_for_something_else_are_passed_over() {
         with(&good, "key_ops", json!(["verify"])),
         with(&good, "x5c", json!(["AAAA"])),
         with(&good, "issued", json!({ "deep": [1] })),
+        with(&good, "n", json!("A".repeat(1366))),
     ] {
         assert_eq!(count(std::slice::from_ref(&fine), Rs256), Ok(1), "{fine}");
     }
@@ -57,6 +58,8 @@ fn entries_for_something_else_are_passed_over() {
         with(&good, "key_ops", json!(["encrypt"])),
         with(&good, "kty", json!("oct")),
         with(&good, "n", json!("AQAB")),
+        with(&good, "n", json!("A".repeat(340))),
+        with(&good, "n", json!("A".repeat(1368))),
         with(&good, "n", json!("!".repeat(342))),
         with(&good, "n", Value::Null),
         with(&good, "kid", json!("x".repeat(257))),
@@ -70,6 +73,7 @@ fn entries_for_something_else_are_passed_over() {
         let none = count(std::slice::from_ref(&other), Rs256).expect_err("no key");
         assert!(none.contains("no key for signatures of JWT_ALGORITHM"), "{none}");
     }
+    assert_eq!(count(&[good.clone(), with(&good, "kid", json!("b"))], Rs256), Ok(2));
     // A key on another curve would never verify, or be taken for what it is not.
     assert!(count(&[with(&with(&ec, "crv", json!("P-384")), "alg", json!("ES256"))], Es256).is_err());
 }

@@ -6,7 +6,6 @@
 use std::io::Cursor;
 
 use bytes::{Buf, BytesMut};
-use tokio_tungstenite::tungstenite::error::Error;
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
@@ -78,10 +77,9 @@ impl Receiver {
     /// Takes one whole frame, if there is one. What its header says is judged before its payload is waited for.
     fn frame(&mut self) -> Result<Option<(FrameHeader, Vec<u8>)>, TransportError> {
         let mut cursor = Cursor::new(&self.unread[..]);
-        let Some((header, length)) = FrameHeader::parse(&mut cursor).map_err(|error| unreadable(&error))?
-        else {
-            return Ok(None);
-        };
+        // Bytes in memory fail in one way: by an opcode without a meaning.
+        let parsed = FrameHeader::parse(&mut cursor).map_err(|_| TransportError::Protocol)?;
+        let Some((header, length)) = parsed else { return Ok(None) };
         let start = usize::try_from(cursor.position()).map_err(|_| TransportError::TooLarge)?;
         // No extension was agreed on, so no reserved bit has a meaning; and a client must mask (§5.1).
         let Some(mask) = header.mask.filter(|_| !(header.rsv1 || header.rsv2 || header.rsv3)) else {
@@ -159,14 +157,6 @@ fn close(payload: &[u8]) -> Result<Received, TransportError> {
 
 fn unmasked(masked: &[u8], mask: [u8; 4]) -> Vec<u8> {
     masked.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect()
-}
-
-fn unreadable(error: &Error) -> TransportError {
-    match error {
-        // A length of 64 bits whose highest is set.
-        Error::Capacity(_) => TransportError::TooLarge,
-        _ => TransportError::Protocol,
-    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@ use std::io;
 
 use proptest::prelude::*;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocket, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Message, error::CapacityError};
+use tokio_tungstenite::tungstenite::{Error, Message, error::CapacityError};
 
 use super::*;
 
@@ -186,9 +186,27 @@ fn a_header_is_judged_before_its_payload_comes() {
         (&[0x81, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4], TransportError::TooLarge),
         (&[0x89, 0xfe, 0, 126, 1, 2, 3, 4], TransportError::Protocol),
         (&[0x81, 0x05], TransportError::Protocol),
+        // Each of the reserved bits by itself.
+        (&[0xc1, 0x80, 1, 2, 3, 4], TransportError::Protocol),
+        (&[0xa1, 0x80, 1, 2, 3, 4], TransportError::Protocol),
+        (&[0x91, 0x80, 1, 2, 3, 4], TransportError::Protocol),
+        // Opcodes without a meaning.
+        (&[0x83, 0x80, 1, 2, 3, 4], TransportError::Protocol),
+        (&[0x8b, 0x80, 1, 2, 3, 4], TransportError::Protocol),
     ] {
         assert_eq!(ours(header, &[1]), (vec![], Some(error)), "{header:?}");
     }
+}
+
+#[test]
+fn what_is_as_long_as_it_may_be_is_taken_and_one_byte_more_is_not() {
+    let ping = [b'x'; MAX_CONTROL_BYTES];
+    assert_eq!(ours(&masked(0x89, &ping), &[99]), (vec![Received::Ping(ping.to_vec())], None));
+    let (half, text) = ([b'x'; LIMIT / 2], "x".repeat(LIMIT));
+    let halves = [masked(0x01, &half), masked(0x80, &half)].concat();
+    assert_eq!(ours(&halves, &[99]), (vec![Received::Text(text.into())], None));
+    let more = [masked(0x01, &half), masked(0x00, &half), masked(0x80, b"x")].concat();
+    assert_eq!(ours(&more, &[99]), (vec![], Some(TransportError::TooLarge)));
 }
 
 #[test]

@@ -174,3 +174,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport for WebSocket<S> {
 fn lost(_: io::Error) -> TransportError {
     TransportError::Lost
 }
+
+#[cfg(test)]
+#[path = "web_socket_tests.rs"]
+mod tests;
