@@ -122,6 +122,9 @@ async fn a_master_that_takes_no_writes_is_left() {
     let sentinels = scripted(Knows::Master(old.port(), 1)).await;
     let pod = pod(&addresses(&sentinels), &[]);
     let _ann = pod.subscribe("ann").await;
+    // A connection that is made only after the change is refused as one to a replica, and never finds out.
+    let written = pod.backplane.publish(user("ann"), publication("written")).await;
+    assert_eq!(written.map(|published| published.subscribers), Ok(1));
     let port = new.port().to_string();
     let logs = Logs::capture();
     old.run::<()>("REPLICAOF", &[b"127.0.0.1", port.as_bytes()]).await;
