@@ -12,6 +12,7 @@ use websocket_service::adapter::fleet::{Fleet, KnownPod};
 use websocket_service::adapter::settings::Settings;
 use websocket_service::protocol::{PodGauge, gauge_key};
 
+use crate::support::cluster::{AGREED, RedisCluster};
 use crate::support::redis::RedisServer;
 use crate::support::sentinel::{Knows, Scripted};
 use crate::support::{LOCAL, eventually};
@@ -136,6 +137,34 @@ async fn reports_come_from_the_master_that_sentinels_name() {
     // The old one stays open, and answers.
     sentinel.learn(Knows::Master(new.port(), 2));
     eventually("the new master is read", LOCAL, async || gauges.read(&known()).await.total == Some(4)).await;
+}
+
+#[tokio::test]
+async fn reports_come_from_whichever_masters_of_a_cluster_have_them() {
+    let cluster = RedisCluster::start().await;
+    let pods = Pods::start(gauge("v4", 100, 0), gauge("v6", 200, 0)).await;
+    let list = cluster.list();
+    let flags = ["--redis-url", "redis://nobody.invalid", "--redis-cluster-nodes", list.as_str()];
+    let (mut gauges, metrics) = pods.gauges(&flags);
+    let mut masters = Vec::new();
+    for (name, connections) in [("v4", 1), ("v6", 2)] {
+        let master = cluster.master_of(&gauge_key(&format!("uid-{name}"))).await;
+        report(&cluster.servers[master], &gauge(name, connections, 0)).await;
+        masters.push(master);
+    }
+    assert_ne!(masters[0], masters[1], "this test is about two of them");
+    assert_eq!(gauges.read(&known()).await.total, Some(3));
+    assert_eq!(metrics.redis_up.get(), 1);
+
+    cluster.failover(masters[0]).await;
+    let now = cluster.master_of(&gauge_key("uid-v4")).await;
+    assert_ne!(now, masters[0]);
+    eventually("its replica is read", AGREED, async || {
+        report(&cluster.servers[now], &gauge("v4", 10, 0)).await;
+        report(&cluster.servers[masters[1]], &gauge("v6", 2, 0)).await;
+        gauges.read(&known()).await.total == Some(12)
+    })
+    .await;
 }
 
 #[tokio::test]
