@@ -53,7 +53,7 @@ impl Inbox {
 
     fn disconnect(&self, which: &Disconnect) {
         for connection in self.hub.connections_of(which.user.as_str()) {
-            if which.connection.is_none_or(|one| one == connection.id) {
+            if which.means(connection.id, connection.since) {
                 connection.outbox.close(ordered(which.why));
             }
         }

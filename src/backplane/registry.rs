@@ -4,7 +4,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -63,11 +63,22 @@ pub enum EnterError {
 pub struct Disconnect {
     /// Whose.
     pub user: UserId,
-    /// Which of them; all where there is none.
+    /// These.
+    pub connections: Vec<ConnectionId>,
+    /// And all that opened before this time, by the clock of whoever wants it: for those that are in no list. One that comes
+    /// after the word is not what was meant, although it may be there when the word arrives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub connection: Option<ConnectionId>,
+    pub opened_before: Option<SystemTime>,
     /// Why they are to be closed.
     pub why: Why,
+}
+
+impl Disconnect {
+    /// Whether a connection of the user's is one of them, which opened at `since`.
+    #[must_use]
+    pub fn means(&self, id: ConnectionId, since: SystemTime) -> bool {
+        self.connections.contains(&id) || self.opened_before.is_some_and(|time| since < time)
+    }
 }
 
 /// Why connections are closed by order.

@@ -103,6 +103,7 @@ pub(super) async fn disconnect_one(
 
 /// Closes here what is here, and has the other pods close theirs. Returns how many that are.
 async fn close(service: &Service, user: &UserId, one: Option<ConnectionId>) -> Result<usize, ServiceError> {
+    let asked = SystemTime::now();
     let mut ids: Vec<ConnectionId> = service
         .hub
         .connections_of(user.as_str())
@@ -119,10 +120,10 @@ async fn close(service: &Service, user: &UserId, one: Option<ConnectionId>) -> R
         let known = entries.iter().map(|entry| entry.id).filter(|id| one.is_none_or(|one| one == *id));
         let others: Vec<_> = known.filter(|id| !ids.contains(id)).collect();
         // Also where none is known: one that came in while Redis was away is not listed.
-        if one.is_none() || !others.is_empty() {
-            registry
-                .disconnect(Disconnect { user: user.clone(), connection: one, why: Why::Disconnected })
-                .await?;
+        let opened_before = one.is_none().then_some(asked);
+        if opened_before.is_some() || !others.is_empty() {
+            let (user, connections, why) = (user.clone(), others.clone(), Why::Disconnected);
+            registry.disconnect(Disconnect { user, connections, opened_before, why }).await?;
         }
         Ok::<_, crate::backplane::BackplaneError>(others)
     };

@@ -231,11 +231,11 @@ async fn enter(
     let limit = backplane::Limit { connections: limit.connections, policy: limit.policy };
     match timeout(ENTER_WAIT, registry.enter(user.clone(), entry, limit)).await {
         Ok(Ok(evicted)) => {
-            for connection in evicted {
-                let which =
-                    Disconnect { user: user.clone(), connection: Some(connection), why: Why::Replaced };
+            if !evicted.is_empty() {
+                let (user, why) = (user.clone(), Why::Replaced);
+                let which = Disconnect { user, connections: evicted, opened_before: None, why };
                 if let Err(error) = registry.disconnect(which).await {
-                    debug!(%error, "a connection beyond its user's limit stays on another pod");
+                    debug!(%error, "connections beyond their user's limit stay on other pods");
                 }
             }
             Ok(Some(presence))

@@ -1,7 +1,11 @@
 //! A user's connections over all pods: their limit, their list, and closing them from any pod.
 
-use serde_json::Value;
+use std::time::SystemTime;
 
+use serde_json::Value;
+use websocket_service::backplane::{Disconnect, Order, Why};
+
+use crate::support::backplane::user;
 use crate::support::client::Client;
 use crate::support::daemon::Daemon;
 use crate::support::http::{self, Answer};
@@ -114,6 +118,28 @@ async fn connections_are_closed_on_whichever_pod_they_are() {
         check_close(&client.closed().await, 4004, "AUTHORIZATION_ERROR");
     }
     until_listed(&one, 0).await;
+}
+
+#[tokio::test]
+async fn a_word_that_arrives_late_does_not_close_who_came_meanwhile() {
+    let redis = RedisServer::start().await;
+    let pod = Service::start_on(&redis.url(), &[]).await;
+    let word = || {
+        let (connections, opened_before) = (Vec::new(), Some(SystemTime::now()));
+        let all = Disconnect { user: user("ann"), connections, opened_before, why: Why::Disconnected };
+        serde_json::to_vec(&Order::Disconnect(all)).expect("JSON")
+    };
+    let tell = async |word: &[u8]| {
+        let heard: u64 = redis.run("PUBLISH", &[b"{ws:websocket-service:pods}:orders", word]).await;
+        assert_eq!(heard, 1);
+    };
+    let late = word();
+    let mut client = pod.connect("ann").await;
+    tell(&late).await;
+    pod.publish("ann", "hello").await;
+    assert_eq!(client.text().await, "hello");
+    tell(&word()).await;
+    check_close(&client.closed().await, 4004, "AUTHORIZATION_ERROR");
 }
 
 #[tokio::test]
