@@ -27,7 +27,7 @@ pub use reload::{Reload, Reloaded, watch};
 pub use revoked::RevokedTokens;
 pub(crate) use token::decode_form;
 pub use token::{BEARER_PROTOCOL, Presented, Token, from_request};
-pub use verify::Verifier;
+pub use verify::{MAX_EXP, Verifier};
 
 /// Who a verified token speaks for, and until when.
 #[derive(Debug, Clone, PartialEq, Eq)]

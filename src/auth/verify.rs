@@ -18,7 +18,7 @@ use crate::protocol::{Credential, TokenId, UserId};
 
 /// Latest `exp` that is taken: the last second of the year 9999, in seconds since 1970. It fits every type a time
 /// goes through from here (`SystemTime`, RFC 3339, a deadline), and milliseconds by mistake are beyond it.
-pub(super) const MAX_EXP: u64 = 253_402_300_799;
+pub const MAX_EXP: u64 = 253_402_300_799;
 
 /// Verifies tokens. One for the whole process, shared; its keys change under it by [`Reload`].
 pub struct Verifier {

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::Service;
 use super::publish::{authorize, user, whole};
 use super::refusal::retry_after;
-use crate::auth::TokenError;
+use crate::auth::{MAX_EXP, TokenError};
 use crate::backplane::{BackplaneError, RevokeError};
 use crate::protocol::{Close, ErrorCode, Revocation, Revoked, ServiceError, TokenId};
 
@@ -25,9 +25,6 @@ const KEPT_SECONDS: u64 = 30 * 24 * 3600;
 /// Latest `issued_before` beyond now, in seconds: for clocks that differ. Without a bound a time in milliseconds would
 /// lock everybody out for good.
 const AHEAD_SECONDS: u64 = 60;
-
-/// Latest `kept_until`: the last second of the year 9999, as for `exp`.
-const LATEST: u64 = 253_402_300_799;
 
 /// What may be said of a revocation; nothing has to.
 #[derive(Default, Deserialize)]
@@ -177,7 +174,7 @@ impl Asked {
     fn kept_until(&self) -> Result<u64, ServiceError> {
         let now = now();
         match self.kept_until {
-            Some(time) if time <= now || time > LATEST => {
+            Some(time) if time <= now || time > MAX_EXP => {
                 Err(invalid("kept_until must be a time to come, in seconds since 1970, up to the year 9999"))
             }
             Some(time) => Ok(time),

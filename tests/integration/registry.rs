@@ -23,7 +23,7 @@ async fn two(redis: &RedisServer, settings: &[(&str, &str)]) -> [Service; 2] {
     [Service::start_on(&redis.url(), settings).await, Service::start_on(&redis.url(), settings).await]
 }
 
-async fn admin(pod: &Service, method: &str, path: &str) -> Answer {
+pub(crate) async fn admin(pod: &Service, method: &str, path: &str) -> Answer {
     http::request(pod.admin(), method, path, &[], b"").await
 }
 

@@ -250,7 +250,7 @@ impl Keeper {
                 call.arg(2).arg(&keys).arg(pod.as_str()).arg(u8::from(hears)).arg(&counts);
             })
         };
-        self.commands.ask(slot, deadline, call).await
+        self.commands.lines.ask(slot, deadline, call).await
     }
 
     /// Gives up the link that lost a canary, and waits for the next one.

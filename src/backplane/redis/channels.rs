@@ -60,11 +60,6 @@ impl Channels {
         [&self.prefix, user.as_str()].concat()
     }
 
-    /// Where the fleet's orders come. It is no user's: it ends in another way than their channels of messages.
-    pub(super) fn orders(&self) -> String {
-        format!("{{{}websocket-service:pods}}:orders", self.prefix)
-    }
-
     /// How many channels each user has.
     pub(super) fn of_each_user(&self) -> usize {
         if self.history { 2 } else { 1 }

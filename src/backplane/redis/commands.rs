@@ -24,7 +24,8 @@ use crate::protocol::{Publication, UserId};
 pub(super) struct Commands {
     publisher: Publisher,
     bound: Duration,
-    lines: Arc<Lines>,
+    /// The connections.
+    pub(super) lines: Arc<Lines>,
 }
 
 impl Commands {
@@ -64,27 +65,9 @@ impl Commands {
         (slot, format!("{{{prefix}websocket-service:{tag}}}:{name}"))
     }
 
-    /// The channel of the fleet's orders.
-    pub(super) fn orders(&self) -> String {
-        self.publisher.channels.orders()
-    }
-
-    /// Groups users by the server that has them, each group with a slot of that server.
-    pub(super) fn by_server<T>(&self, things: impl IntoIterator<Item = (Slot, T)>) -> Vec<(Slot, Vec<T>)> {
-        self.lines.by_server(things)
-    }
-
-    /// Asks the server that has the slot.
-    pub(super) async fn ask<T, F>(
-        &self,
-        slot: Slot,
-        deadline: Instant,
-        call: impl Fn(MultiplexedConnection) -> F,
-    ) -> Result<T, BackplaneError>
-    where
-        F: Future<Output = Result<T, RedisError>>,
-    {
-        self.lines.ask(slot, deadline, call).await
+    /// The channel of the fleet's orders. It is no user's: it ends in another way than their channels of messages.
+    pub(super) fn orders(&self) -> (Slot, String) {
+        self.of_fleet("pods", "orders")
     }
 
     /// Publishes one message, once: what may have been done is not done again.
@@ -95,7 +78,7 @@ impl Commands {
     ) -> Result<Published, BackplaneError> {
         let deadline = Instant::now() + self.bound;
         let call = |connection| self.publisher.one(user, publication, connection);
-        published(self.ask(self.slot(user), deadline, call).await?)
+        published(self.lines.ask(self.slot(user), deadline, call).await?)
     }
 
     /// Publishes all in one step. In a cluster each slot's are a step of their own, after all servers were asked whether
@@ -108,14 +91,15 @@ impl Commands {
         let steps = if self.lines.is_cluster() { self.steps(messages) } else { whole(messages) };
         if steps.len() > 1 && messages.iter().any(|(_, publication)| self.publisher.scripted(publication)) {
             let checks = steps.iter().map(|step| {
-                self.ask(step.slot, deadline, move |connection| {
+                self.lines.ask(step.slot, deadline, move |connection| {
                     self.publisher.check(&step.messages, connection)
                 })
             });
             try_join_all(checks).await?;
         }
         let calls = steps.iter().map(|step| {
-            self.ask(step.slot, deadline, move |connection| self.publisher.all(&step.messages, connection))
+            self.lines
+                .ask(step.slot, deadline, move |connection| self.publisher.all(&step.messages, connection))
         });
         let mut answers = vec![None; messages.len()];
         for (step, answered) in steps.iter().zip(try_join_all(calls).await?) {

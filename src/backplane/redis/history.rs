@@ -67,7 +67,7 @@ impl Histories {
 
     pub(super) async fn keep(&self, commands: &Commands, users: &[UserId]) -> Result<(), HistoryError> {
         let mut outcome = Ok(());
-        for (slot, users) in commands.by_server(users.iter().map(|user| (commands.slot(user), user))) {
+        for (slot, users) in commands.lines.by_server(users.iter().map(|user| (commands.slot(user), user))) {
             for users in users.chunks(KEEPS_AT_ONCE) {
                 let deadline = Instant::now() + self.bound;
                 let mut keep = pipe();
@@ -78,7 +78,7 @@ impl Histories {
                 }
                 let keep = &keep;
                 let call = |mut connection| async move { keep.exec_async(&mut connection).await };
-                let kept = commands.ask(slot, deadline, call).await.map_err(|error| self.failed(error));
+                let kept = commands.lines.ask(slot, deadline, call).await.map_err(|error| self.failed(error));
                 // One server that is away is no reason to forget the others' users.
                 outcome = kept.and(outcome);
             }
@@ -101,7 +101,7 @@ impl Histories {
                 call.arg(1).arg(commands.channel(user)).arg(self.lifetime).arg(from).arg(limit);
             })
         };
-        match commands.ask(commands.slot(user), deadline, call).await {
+        match commands.lines.ask(commands.slot(user), deadline, call).await {
             Ok(found) => {
                 self.tell(Ok(()));
                 Ok(found)

@@ -1,7 +1,7 @@
 //! Connections for programs that read and write keys and do not listen: one to the server, or one to each master of a
 //! cluster.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use ::redis::aio::MultiplexedConnection;
@@ -34,12 +34,12 @@ impl Connector {
             return Ok(Keys { lines: vec![self.connect_for_commands().await?], owners: None });
         };
         let topology = cluster.ask(self).await?;
-        let mut places = BTreeMap::new();
+        let mut places = HashMap::new();
         let mut masters = Vec::new();
         let mut owners = Vec::new();
         for at in topology.owners() {
             owners.push(at.map(|at| {
-                *places.entry(at.to_string()).or_insert_with(|| {
+                *places.entry(at).or_insert_with(|| {
                     masters.push(at.clone());
                     masters.len() - 1
                 })

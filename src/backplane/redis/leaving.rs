@@ -17,7 +17,7 @@ use crate::backplane::BackplaneError;
 use crate::protocol::{ConnectionId, UserId};
 
 /// Connections in one pipeline.
-const AT_ONCE: usize = 500;
+pub(super) const AT_ONCE: usize = 500;
 
 /// Connections that left and that Redis does not know of yet. An outage can bring no more than were open, for no upgrade
 /// succeeds meanwhile; beyond this many they are forgotten here, and stay listed until their pod's run ends.
@@ -95,6 +95,6 @@ impl Leaving {
         }
         let pipeline = &pipeline;
         let call = |mut connection| async move { pipeline.exec_async(&mut connection).await };
-        self.commands.ask(self.commands.slot(user), deadline, call).await
+        self.commands.lines.ask(self.commands.slot(user), deadline, call).await
     }
 }

@@ -177,7 +177,7 @@ impl Nodes {
             table: Arc::clone(&table),
             users: Arc::clone(users),
             canary: Arc::clone(&cage),
-            orders: channels.orders(),
+            orders: commands.orders().1,
             channels: channels.clone(),
             sink: Arc::clone(sink),
             observer: Arc::clone(observer),

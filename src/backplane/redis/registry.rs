@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::commands::Commands;
-use super::leaving::{LEAVING, Leaving, Left};
+use super::leaving::{AT_ONCE, LEAVING, Leaving, Left};
 use super::scripts::Stored;
 use super::tuning::Tuning;
 use crate::backplane::{BackplaneError, Disconnect, EnterError, Entry, Limit, Order, Registry};
@@ -30,9 +30,6 @@ const WORD_COUNTS: u32 = 3;
 
 /// How long a hash outlives the last time that a pod kept it.
 const LIFETIME: Duration = Duration::from_secs(3_600);
-
-/// Connections in one pipeline.
-const AT_ONCE: usize = 500;
 
 /// What asks Redis.
 pub(super) struct FleetRegistry {
@@ -95,7 +92,7 @@ impl FleetRegistry {
                 call.arg(1).arg(&roll).arg(&counts).arg(run).arg(others);
             })
         };
-        self.commands.ask(slot, deadline, call).await
+        self.commands.lines.ask(slot, deadline, call).await
     }
 
     /// Which of these, ids and values in turn, belong to a run that ended.
@@ -127,7 +124,8 @@ impl FleetRegistry {
                 call.arg(LIFETIME.as_millis().to_string()).arg(beyond).arg(gone);
             })
         };
-        let mut words: Vec<String> = self.commands.ask(self.commands.slot(user), deadline, call).await?;
+        let mut words: Vec<String> =
+            self.commands.lines.ask(self.commands.slot(user), deadline, call).await?;
         let (entered, words) = match words.first().map(String::as_str) {
             Some("1") => (true, words.split_off(1)),
             Some("0") => (false, words.split_off(1)),
@@ -219,7 +217,7 @@ impl Registry for FleetRegistry {
             let all = &all;
             let call = |mut connection| async move { all.query_async(&mut connection).await };
             let found: Vec<(String, String)> =
-                self.commands.ask(self.commands.slot(&user), deadline, call).await?;
+                self.commands.lines.ask(self.commands.slot(&user), deadline, call).await?;
             let gone = self.gone(&found).await?;
             let present = found.iter().filter(|(id, _)| !gone.contains(&id.as_str()));
             let mut entries: Vec<Entry> = present.filter_map(|(id, value)| entry(id, value)).collect();
@@ -234,7 +232,7 @@ impl Registry for FleetRegistry {
             for chunk in connections.chunks(AT_ONCE) {
                 let deadline = Instant::now() + self.tuning.publish;
                 let slots = chunk.iter().map(|connection| (self.commands.slot(&connection.0), connection));
-                for (slot, connections) in self.commands.by_server(slots) {
+                for (slot, connections) in self.commands.lines.by_server(slots) {
                     let mut keep = pipe();
                     for (user, entry) in connections {
                         let key = self.key(user);
@@ -249,7 +247,7 @@ impl Registry for FleetRegistry {
                     let keep = &keep;
                     let call = |mut connection| async move { keep.exec_async(&mut connection).await };
                     // One server that is away is no reason to forget the others' users.
-                    outcome = self.commands.ask(slot, deadline, call).await.and(outcome);
+                    outcome = self.commands.lines.ask(slot, deadline, call).await.and(outcome);
                 }
             }
             outcome
@@ -259,15 +257,15 @@ impl Registry for FleetRegistry {
     fn disconnect(&self, which: Disconnect) -> BoxFuture<'_, Result<u64, BackplaneError>> {
         Box::pin(async move {
             let deadline = Instant::now() + self.tuning.publish;
+            // Any server would do, and all pods are subscribed at this one too.
+            let (slot, orders) = self.commands.orders();
             let mut publish = cmd("PUBLISH");
             publish
-                .arg(self.commands.orders())
+                .arg(orders)
                 .arg(serde_json::to_string(&Order::Disconnect(which)).map_err(|_| unexpected())?);
             let publish = &publish;
             let call = |mut connection| async move { publish.query_async(&mut connection).await };
-            // Any server would do, and all pods are subscribed at this one too.
-            let (slot, _) = self.commands.of_fleet("pods", "orders");
-            self.commands.ask(slot, deadline, call).await
+            self.commands.lines.ask(slot, deadline, call).await
         })
     }
 }

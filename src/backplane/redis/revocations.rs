@@ -38,14 +38,14 @@ impl FleetRevocations {
     async fn change(&self, order: &Order, name: &str, value: &str) -> Result<i64, BackplaneError> {
         let deadline = Instant::now() + self.bound;
         let (slot, key) = self.key();
-        let order = json(order)?;
+        let ((_, orders), order) = (self.commands.orders(), json(order)?);
         let call = |connection| {
             self.change.run(connection, |call| {
-                call.arg(1).arg(&key).arg(self.commands.orders()).arg(&order);
+                call.arg(1).arg(&key).arg(&orders).arg(&order);
                 call.arg(name).arg(value).arg(MAX_REVOCATIONS);
             })
         };
-        self.commands.ask(slot, deadline, call).await
+        self.commands.lines.ask(slot, deadline, call).await
     }
 }
 
@@ -75,7 +75,7 @@ impl Revocations for FleetRevocations {
                     call.arg(1).arg(&key);
                 })
             };
-            let kept: Vec<String> = self.commands.ask(slot, deadline, call).await?;
+            let kept: Vec<String> = self.commands.lines.ask(slot, deadline, call).await?;
             Ok(kept.iter().filter_map(|value| revocation(value)).collect())
         })
     }

@@ -205,12 +205,10 @@ impl Subscriber {
         let sent = Instant::now();
         let names = self.channels.names(users);
         let sharded = self.channels.sharded_names(users);
-        // One command takes names of one slot only, and each user has another.
-        let each = sharded
-            .iter()
-            .map(async |name| cmd("SSUBSCRIBE").arg(name).exec_async(&mut connection.clone()).await);
         let mut plain = connection.clone();
-        let subscribing = async { tokio::try_join!(plain.subscribe(names), try_join_all(each)) };
+        let subscribing = async {
+            tokio::try_join!(plain.subscribe(names), each_alone(connection, "SSUBSCRIBE", &sharded))
+        };
         match self.confirmed("SUBSCRIBE", subscribing).await? {
             Ok(_) => {
                 self.observer.subscribed(sent.elapsed());
@@ -232,11 +230,10 @@ impl Subscriber {
             users.iter().filter(|user| self.users.is_of(self.node, user.as_str())).cloned().collect();
         let sharded = self.channels.sharded_names(&here);
         self.leaving.lock().extend(sharded.iter().cloned());
-        let each = sharded
-            .iter()
-            .map(async |name| cmd("SUNSUBSCRIBE").arg(name).exec_async(&mut connection.clone()).await);
         let mut plain = connection.clone();
-        let leaving = async { tokio::try_join!(plain.unsubscribe(names), try_join_all(each)) };
+        let leaving = async {
+            tokio::try_join!(plain.unsubscribe(names), each_alone(connection, "SUNSUBSCRIBE", &sharded))
+        };
         match self.confirmed("UNSUBSCRIBE", leaving).await? {
             Ok(_) => {
                 self.table.confirm_left(users);
@@ -255,4 +252,15 @@ impl Subscriber {
         let bound = self.tuning.confirm;
         timeout(bound, answer).await.map_err(|_| Failure::Unconfirmed { what, bound })
     }
+}
+
+/// The command takes names of one slot only, and each user has another.
+async fn each_alone(
+    connection: &MultiplexedConnection,
+    command: &str,
+    names: &[String],
+) -> Result<(), RedisError> {
+    let each =
+        names.iter().map(async |name| cmd(command).arg(name).exec_async(&mut connection.clone()).await);
+    try_join_all(each).await.map(drop)
 }

@@ -1,6 +1,7 @@
 //! Which rights the service needs in a cluster, and that a login is the same on all nodes.
 
-use super::{CLASSIC, SHARDED, accepted, admin, both_subscribe, published, reach, so_many_subscribe};
+use super::{CLASSIC, SHARDED, accepted, both_subscribe, published, reach, so_many_subscribe};
+use crate::registry::admin;
 use crate::support::cluster::{MASTERS, RedisCluster, slot};
 use crate::support::schema::check_close;
 use crate::support::service::Service;

@@ -20,7 +20,7 @@ use serde_json::Value;
 
 use crate::support::client::Client;
 use crate::support::cluster::{AGREED, RedisCluster};
-use crate::support::http::{self, Answer};
+use crate::support::http;
 use crate::support::redis::{RedisServer, field};
 use crate::support::service::{Service, bearer};
 use crate::support::{LOCAL, eventually};
@@ -100,11 +100,6 @@ async fn accepted(pod: &Service, user: &str, text: &str) -> Value {
     })
     .await;
     body
-}
-
-/// Asks for something of the admin listener.
-async fn admin(pod: &Service, method: &str, path: &str) -> Answer {
-    http::request(pod.admin(), method, path, &[], b"").await
 }
 
 /// Waits until both pods are subscribed to the plain channel of a user there.

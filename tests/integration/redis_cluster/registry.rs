@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::{CLASSIC, Fleet, SHARDED, admin};
+use super::{CLASSIC, Fleet, SHARDED};
+use crate::registry::admin;
 use crate::support::client::Client;
 use crate::support::cluster::MASTERS;
 use crate::support::schema::{check_answer, check_close};
