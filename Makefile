@@ -127,8 +127,6 @@ bench: tools-bench $(if $(filter --page,$(BENCH_ARGS)),,optimized) ## compare wi
 	$(BENCH_PYTHON) bench/run.py $(BENCH_ARGS)
 
 .PHONY: bench-micro
-bench-micro: export OTEL_TRACES_SAMPLER := parentbased_traceidratio
-bench-micro: export OTEL_TRACES_SAMPLER_ARG := 0.01
 bench-micro: ## time hub, outbox, codec, tokens and traces by themselves; make bench-micro ARGS=hub for some
 	$(CARGO) bench --locked --bench micro -- $(ARGS)
 

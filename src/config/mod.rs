@@ -54,7 +54,7 @@ pub use setting::{Form, Group, Initial, Kind, PREFIX, Setting};
 pub use source::{MAX_FILE_BYTES, Sources};
 pub use table::SETTINGS;
 pub use telemetry::{LogFormat, LogLevel, TelemetryConfig};
-pub use traces::{TraceConfig, TraceExport, TraceProtocol};
+pub use traces::{TraceConfig, TraceExport, TraceProtocol, TraceSampling};
 pub use values::Origin;
 use values::Values;
 

@@ -16,8 +16,9 @@ pub struct TraceConfig {
     pub user_ids: bool,
 }
 
-/// The part of the standard `OTEL_*` variables that decides how to build the exporter; the rest it reads by itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The part of the standard `OTEL_*` variables that decides how to build the exporter, which reads the rest by itself, and
+/// what is recorded.
+#[derive(Debug, Clone, PartialEq)]
 pub struct TraceExport {
     /// `OTEL_EXPORTER_OTLP_PROTOCOL`.
     pub protocol: TraceProtocol,
@@ -27,6 +28,23 @@ pub struct TraceExport {
     pub timeout: Duration,
     /// `OTEL_SERVICE_NAME`.
     pub service_name: Option<String>,
+    /// `OTEL_TRACES_SAMPLER`, with its `_ARG`.
+    pub sampling: TraceSampling,
+}
+
+/// What is recorded. All, where the caller does not say otherwise, is the standard's default.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TraceSampling {
+    /// Whether a caller that names a trace has decided for it.
+    pub parent_based: bool,
+    /// How much of the rest is recorded, from 0 to 1.
+    pub ratio: f64,
+}
+
+impl Default for TraceSampling {
+    fn default() -> Self {
+        Self { parent_based: true, ratio: 1.0 }
+    }
 }
 
 /// How spans travel.
@@ -83,7 +101,43 @@ fn export(values: &mut Values) -> Option<TraceExport> {
         },
     };
     let tls = endpoint.starts_with("https:");
-    Some(TraceExport { protocol, tls, timeout, service_name: values.otel("OTEL_SERVICE_NAME") })
+    let sampling = sampling(values)?;
+    Some(TraceExport { protocol, tls, timeout, service_name: values.otel("OTEL_SERVICE_NAME"), sampling })
+}
+
+/// `None` after a fault.
+fn sampling(values: &mut Values) -> Option<TraceSampling> {
+    const SAMPLER: &str = "OTEL_TRACES_SAMPLER";
+    const RATIO: &str = "OTEL_TRACES_SAMPLER_ARG";
+    let Some(named) = values.otel(SAMPLER) else { return Some(TraceSampling::default()) };
+    let (parent_based, root) = match named.strip_prefix("parentbased_") {
+        Some(root) => (true, root),
+        None => (false, named.as_str()),
+    };
+    let ratio = match root {
+        "always_on" => 1.0,
+        "always_off" => 0.0,
+        "traceidratio" => match values.otel(RATIO) {
+            None => 1.0,
+            Some(text) => match text.parse() {
+                Ok(ratio) if (0.0..=1.0).contains(&ratio) => ratio,
+                _ => {
+                    let problem = Problem::new(format!("{text:?} is no ratio"), "give 0 to 1, such as 0.01");
+                    values.otel_fault(RATIO, problem);
+                    return None;
+                }
+            },
+        },
+        _ => {
+            let remedy = "say always_on, always_off or traceidratio, or one of them after parentbased_";
+            values.otel_fault(
+                SAMPLER,
+                Problem::new(format!("{named:?} is no sampler of this service"), remedy),
+            );
+            return None;
+        }
+    };
+    Some(TraceSampling { parent_based, ratio })
 }
 
 /// A variable of the exporter, and its name: the one for traces alone beats the one for all signals.
@@ -123,15 +177,38 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "grpc"),
             ("OTEL_EXPORTER_OTLP_TIMEOUT", "2500"),
             ("OTEL_SERVICE_NAME", "ws-eu"),
-            ("OTEL_TRACES_SAMPLER", "always_off"),
+            ("OTEL_TRACES_SAMPLER", "traceidratio"),
+            ("OTEL_TRACES_SAMPLER_ARG", "0.01"),
         ]);
         let expected = TraceExport {
             protocol: TraceProtocol::Grpc,
             tls: true,
             timeout: Duration::from_millis(2_500),
             service_name: Some("ws-eu".to_owned()),
+            sampling: TraceSampling { parent_based: false, ratio: 0.01 },
         };
         assert_eq!(traces_first.expect("sound"), Some(expected));
+    }
+
+    #[test]
+    fn the_sampler_is_one_of_the_standard() {
+        let sampling = |variables: &[(&str, &str)]| {
+            let endpoint = [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318")];
+            read(&[&endpoint, variables].concat()).expect("sound").expect("on").sampling
+        };
+        assert_eq!(sampling(&[]), TraceSampling { parent_based: true, ratio: 1.0 });
+        for (name, parent_based, ratio) in [
+            ("always_on", false, 1.0),
+            ("always_off", false, 0.0),
+            ("traceidratio", false, 0.25),
+            ("parentbased_always_on", true, 1.0),
+            ("parentbased_always_off", true, 0.0),
+            ("parentbased_traceidratio", true, 0.25),
+        ] {
+            let found = sampling(&[("OTEL_TRACES_SAMPLER", name), ("OTEL_TRACES_SAMPLER_ARG", "0.25")]);
+            assert_eq!(found, TraceSampling { parent_based, ratio }, "{name}");
+        }
+        assert_eq!(sampling(&[("OTEL_TRACES_SAMPLER", "traceidratio")]).ratio, 1.0);
     }
 
     #[test]
@@ -140,8 +217,16 @@ mod tests {
             ("OTEL_TRACES_EXPORTER", "zipkin", "otlp or none"),
             ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", "grpc or http/protobuf"),
             ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "soon", "10000"),
+            ("OTEL_TRACES_SAMPLER_ARG", "1.5", "0 to 1"),
+            ("OTEL_TRACES_SAMPLER_ARG", "NaN", "0 to 1"),
+            ("OTEL_TRACES_SAMPLER_ARG", "1%", "0 to 1"),
+            ("OTEL_TRACES_SAMPLER", "xray", "parentbased_"),
         ] {
-            let faults = read(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318"), (name, value)]);
+            let faults = read(&[
+                ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318"),
+                ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
+                (name, value),
+            ]);
             let text = faults.expect_err("a fault").to_string();
             assert!(text.contains(name) && text.contains(value) && text.contains(remedy), "{text}");
         }

@@ -6,7 +6,6 @@ use async_trait::async_trait;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use opentelemetry::KeyValue;
-use opentelemetry::trace::TracerProvider;
 use opentelemetry_http::hyper::HyperClient;
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::tonic_types::transport::ClientTlsConfig;
@@ -27,8 +26,8 @@ use crate::tls::system_roots;
 #[error("tracing cannot start: {0}; see the OTEL_ variables of the environment")]
 pub struct ExportError(#[from] ExporterBuildError);
 
-/// Makes spans as the settings want them, and sends them in batches. The exporter and the sampler read the standard
-/// `OTEL_*` variables of the process by themselves; the settings hold what decides how to build them. `pod` is the
+/// Makes spans as the settings want them, and sends them in batches. The exporter reads the standard `OTEL_*`
+/// variables of the process by itself; the settings hold what decides how to build it, and the sampler. `pod` is the
 /// `service.instance.id`.
 ///
 /// Must be called within a Tokio runtime. No collector needs to be there: spans that find none are dropped, with a line
@@ -55,10 +54,8 @@ pub fn start(config: &TraceConfig, pod: &str) -> Result<Tracer, ExportError> {
     }?;
     let provider = SdkTracerProvider::builder()
         .with_resource(resource(export.service_name.as_deref(), pod))
-        .with_batch_exporter(exporter)
-        .build();
-    let inner = Inner { tracer: provider.tracer(SERVICE), provider, shows_users: config.user_ids };
-    Ok(Tracer(Some(Arc::new(inner))))
+        .with_batch_exporter(exporter);
+    Ok(Tracer(Some(Arc::new(Inner::new(provider, export.sampling, config.user_ids)))))
 }
 
 /// What every span says of its process. `OTEL_RESOURCE_ATTRIBUTES` may say otherwise.

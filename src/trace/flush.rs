@@ -3,13 +3,14 @@
 use std::time::{Duration, SystemTime};
 
 use opentelemetry::Context;
-use opentelemetry::trace::{
-    Link, Span as _, SpanBuilder, SpanContext, SpanKind, TraceContextExt, Tracer as _,
-};
+use opentelemetry::trace::{Link, Span as _, SpanBuilder, SpanKind, TraceContextExt, Tracer as _};
 use tokio::time::Instant;
 
-use super::{Inner, Tracer, pair, w3c};
+use super::{Inner, Tracer, pair, sample, w3c};
 use crate::protocol::{ConnectionId, Traceparent, UserId};
+
+const NAME: &str = "websocket.forward_message";
+const KIND: SpanKind = SpanKind::Consumer;
 
 /// Whose messages are written.
 #[derive(Debug, Clone, Copy)]
@@ -27,8 +28,7 @@ pub struct Flush<'a> {
     inner: &'a Inner,
     route: Route<'a>,
     links: Vec<Link>,
-    /// Messages whose publisher named no trace.
-    untraced: usize,
+    /// When the oldest of the messages arrived whose publisher has not decided against a record.
     oldest: Option<Instant>,
 }
 
@@ -37,7 +37,7 @@ impl<'a> Route<'a> {
     #[must_use]
     pub fn flush(self) -> Option<Flush<'a>> {
         let inner = self.tracer.0.as_deref()?;
-        Some(Flush { inner, route: self, links: Vec::new(), untraced: 0, oldest: None })
+        Some(Flush { inner, route: self, links: Vec::new(), oldest: None })
     }
 }
 
@@ -45,7 +45,7 @@ impl Flush<'_> {
     /// A message is part of it that arrived at this pod then.
     pub fn carries(&mut self, publisher: Option<&Traceparent>, arrived: Instant) {
         match publisher {
-            None => self.untraced += 1,
+            None => {}
             // Whoever decided not to record the message's trace has decided for its last step too.
             Some(publisher) if !w3c::is_sampled(publisher) => return,
             Some(publisher) => self.links.extend(w3c::context(publisher).map(Link::with_context)),
@@ -57,18 +57,24 @@ impl Flush<'_> {
     /// its own where the sampler wants that.
     pub fn written(self, messages: u64, bytes: usize, now: Instant) {
         let Some(oldest) = self.oldest else { return };
-        let first: Option<SpanContext> = self.links.first().map(|link| link.span_context.clone());
-        let parent = first.map_or_else(Context::new, |first| Context::new().with_remote_span_context(first));
-        let waited: Duration = now.saturating_duration_since(oldest);
-        let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        let began = SystemTime::now().checked_sub(waited).unwrap_or_else(SystemTime::now);
-        let builder = SpanBuilder::from_name("websocket.forward_message")
-            .with_kind(SpanKind::Consumer)
-            .with_start_time(began)
-            .with_links(self.links);
-        // It ends when it is dropped. Most are not recorded, and what they would say costs more than all the rest.
-        let mut span = self.inner.tracer.build_with_context(builder, &parent);
+        let waited = now.saturating_duration_since(oldest);
+        let tracer = &self.inner.tracer;
+        let mut span = match self.links.first() {
+            Some(first) => {
+                let parent = Context::new().with_remote_span_context(first.span_context.clone());
+                tracer.build_with_context(builder(waited).with_links(self.links), &parent)
+            }
+            // Where a busy pod's flushes end that name no trace, all but the ratio's.
+            None => match sample::draw(&self.inner.sampler, NAME, &KIND) {
+                None => return,
+                Some(drawn) => {
+                    sample::first(drawn, || tracer.build_with_context(builder(waited), &Context::new()))
+                }
+            },
+        };
+        // It ends when it is dropped. Its publisher's trace may be one that the sampler does not want.
         if span.is_recording() {
+            let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
             span.set_attributes([
                 pair("messaging.operation.name", "deliver"),
                 pair("messaging.batch.message_count", count(messages)),
@@ -78,4 +84,10 @@ impl Flush<'_> {
             ]);
         }
     }
+}
+
+/// A span that began so long ago.
+fn builder(waited: Duration) -> SpanBuilder {
+    let now = SystemTime::now();
+    SpanBuilder::from_name(NAME).with_kind(KIND).with_start_time(now.checked_sub(waited).unwrap_or(now))
 }

@@ -6,6 +6,7 @@
 
 mod export;
 mod flush;
+mod sample;
 mod span;
 mod w3c;
 
@@ -14,11 +15,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use opentelemetry::trace::{SpanBuilder, SpanKind, TraceContextExt, Tracer as _};
+use opentelemetry::trace::{SpanBuilder, SpanKind, TraceContextExt, Tracer as _, TracerProvider as _};
 use opentelemetry::{Context, KeyValue};
-use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
+use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider, TracerProviderBuilder};
 
-use crate::protocol::{Traceparent, UserId};
+use crate::config::TraceSampling;
+use crate::protocol::{SERVICE, Traceparent, UserId};
 
 pub use export::{ExportError, start};
 pub use flush::{Flush, Route};
@@ -58,7 +60,17 @@ pub struct Tracer(Option<Arc<Inner>>);
 struct Inner {
     tracer: SdkTracer,
     provider: SdkTracerProvider,
+    sampler: Sampler,
     shows_users: bool,
+}
+
+impl Inner {
+    fn new(provider: TracerProviderBuilder, sampling: TraceSampling, shows_users: bool) -> Self {
+        let sampler = sample::sampler(sampling);
+        let provider =
+            provider.with_sampler(sampler.clone()).with_id_generator(sample::Ids::default()).build();
+        Self { tracer: provider.tracer(SERVICE), provider, sampler, shows_users }
+    }
 }
 
 impl Tracer {

@@ -1,18 +1,17 @@
-use opentelemetry_sdk::trace::{InMemorySpanExporter, Sampler, SpanData};
+use opentelemetry_sdk::trace::{InMemorySpanExporter, SpanData};
 use tokio::time::Instant;
 
 use super::*;
 use crate::protocol::{ConnectionId, CorrelationId, ErrorCode, ServiceError};
-use opentelemetry::trace::TracerProvider;
 
 const SAMPLED: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const UNSAMPLED: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
 
-fn tracer(sampler: Sampler) -> (Tracer, InMemorySpanExporter) {
+/// Records so much of what no caller has decided.
+fn tracer(ratio: f64) -> (Tracer, InMemorySpanExporter) {
     let exporter = InMemorySpanExporter::default();
-    let provider =
-        SdkTracerProvider::builder().with_sampler(sampler).with_simple_exporter(exporter.clone()).build();
-    let inner = Inner { tracer: provider.tracer("test"), provider, shows_users: false };
+    let provider = SdkTracerProvider::builder().with_simple_exporter(exporter.clone());
+    let inner = Inner::new(provider, TraceSampling { parent_based: true, ratio }, false);
     (Tracer(Some(Arc::new(inner))), exporter)
 }
 
@@ -30,7 +29,7 @@ fn user() -> UserId {
 
 #[tokio::test]
 async fn children_and_errors_find_their_span_across_waits() {
-    let (tracer, exporter) = tracer(Sampler::AlwaysOn);
+    let (tracer, exporter) = tracer(1.0);
     let span = tracer.span("outer", Side::Server, Some(&traceparent(SAMPLED)));
     let error = span
         .cover(async {
@@ -64,7 +63,7 @@ async fn children_and_errors_find_their_span_across_waits() {
 
 #[test]
 fn a_flush_belongs_to_the_first_trace_and_is_linked_to_all() {
-    let (tracer, exporter) = tracer(Sampler::ParentBased(Box::new(Sampler::AlwaysOff)));
+    let (tracer, exporter) = tracer(0.0);
     let user = user();
     let route = Route { tracer: &tracer, connection_id: ConnectionId::random(), user: &user };
     let now = Instant::now();
@@ -91,7 +90,7 @@ fn a_flush_belongs_to_the_first_trace_and_is_linked_to_all() {
 
 #[test]
 fn messages_without_a_trace_are_the_sampler_s() {
-    let (tracer, exporter) = tracer(Sampler::AlwaysOn);
+    let (tracer, exporter) = tracer(1.0);
     let user = user();
     let route = Route { tracer: &tracer, connection_id: ConnectionId::random(), user: &user };
     let mut flush = route.flush().expect("tracing is on");
@@ -101,6 +100,37 @@ fn messages_without_a_trace_are_the_sampler_s() {
     assert_eq!((spans.len(), spans[0].links.len()), (1, 0));
     let text = format!("{spans:?}");
     assert!(!text.contains("ann") && text.contains(&pseudonym(&user)), "{text}");
+}
+
+#[test]
+fn of_flushes_without_a_trace_the_ratio_is_recorded_and_no_other_trace_takes_their_ids() {
+    const RATIO: f64 = 0.25;
+    let (tracer, exporter) = tracer(RATIO);
+    let user = user();
+    let route = Route { tracer: &tracer, connection_id: ConnectionId::random(), user: &user };
+    for _ in 0..10_000 {
+        let mut flush = route.flush().expect("tracing is on");
+        flush.carries(None, Instant::now());
+        flush.written(1, 5, Instant::now());
+        drop(tracer.span("another", Side::Server, None));
+    }
+    let spans = spans(&exporter);
+    for name in ["websocket.forward_message", "another"] {
+        let count = spans.iter().filter(|span| span.name == name).count();
+        // Six standard deviations: wrong once in 500 million.
+        assert!((2_240..=2_760).contains(&count), "{count} of {name}");
+    }
+    let mut ids: Vec<[u8; 16]> = spans.iter().map(|span| span.span_context.trace_id().to_bytes()).collect();
+    for id in &ids {
+        let judged = u64::from_be_bytes(id[8..].try_into().expect("8 bytes")) >> 1;
+        assert!(
+            (judged as f64) < RATIO * (1_u64 << 63) as f64,
+            "another with this ratio would not record {id:?}"
+        );
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), spans.len(), "each is in a trace of its own");
 }
 
 #[test]
@@ -116,7 +146,7 @@ fn off_is_nothing() {
 
 #[test]
 fn an_end_is_in_the_trace_of_its_beginning_if_that_is_recorded() {
-    let (tracer, exporter) = tracer(Sampler::ParentBased(Box::new(Sampler::AlwaysOff)));
+    let (tracer, exporter) = tracer(0.0);
     let unrecorded = tracer.span("connect", Side::Server, None);
     assert!(unrecorded.connected().is_none());
     assert!(unrecorded.traceparent().expect("named").as_str().ends_with("-00"));
