@@ -55,7 +55,9 @@ pub fn start(config: &TraceConfig, pod: &str) -> Result<Tracer, ExportError> {
     let provider = SdkTracerProvider::builder()
         .with_resource(resource(export.service_name.as_deref(), pod))
         .with_batch_exporter(exporter);
-    Ok(Tracer(Some(Arc::new(Inner::new(provider, export.sampling, config.user_ids)))))
+    let inner = Arc::new(Inner::new(provider, export.sampling, config.user_ids));
+    tokio::spawn(Inner::keep_making(Arc::downgrade(&inner)));
+    Ok(Tracer(Some(inner)))
 }
 
 /// What every span says of its process. `OTEL_RESOURCE_ATTRIBUTES` may say otherwise.

@@ -1,16 +1,13 @@
 //! What one write to a socket carried.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use opentelemetry::Context;
-use opentelemetry::trace::{Link, Span as _, SpanBuilder, SpanKind, TraceContextExt, Tracer as _};
+use opentelemetry::trace::Link;
 use tokio::time::Instant;
 
-use super::{Inner, Tracer, pair, sample, w3c};
+use super::forwarded::{Forwarded, KIND, NAME};
+use super::{Inner, Tracer, sample, w3c};
 use crate::protocol::{ConnectionId, Traceparent, UserId};
-
-const NAME: &str = "websocket.forward_message";
-const KIND: SpanKind = SpanKind::Consumer;
 
 /// Whose messages are written.
 #[derive(Debug, Clone, Copy)]
@@ -57,37 +54,23 @@ impl Flush<'_> {
     /// its own where the sampler wants that.
     pub fn written(self, messages: u64, bytes: usize, now: Instant) {
         let Some(oldest) = self.oldest else { return };
-        let waited = now.saturating_duration_since(oldest);
-        let tracer = &self.inner.tracer;
-        let mut span = match self.links.first() {
-            Some(first) => {
-                let parent = Context::new().with_remote_span_context(first.span_context.clone());
-                tracer.build_with_context(builder(waited).with_links(self.links), &parent)
-            }
-            // Where a busy pod's flushes end that name no trace, all but the ratio's.
-            None => match sample::draw(&self.inner.sampler, NAME, &KIND) {
-                None => return,
-                Some(drawn) => {
-                    sample::first(drawn, || tracer.build_with_context(builder(waited), &Context::new()))
-                }
-            },
+        let drawn = if self.links.is_empty() {
+            // Where all end but the ratio's, of those that name no trace.
+            let Some(drawn) = sample::draw(&self.inner.sampler, NAME, &KIND) else { return };
+            Some(drawn)
+        } else {
+            None
         };
-        // It ends when it is dropped. Its publisher's trace may be one that the sampler does not want.
-        if span.is_recording() {
-            let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-            span.set_attributes([
-                pair("messaging.operation.name", "deliver"),
-                pair("messaging.batch.message_count", count(messages)),
-                pair("websocket.bytes", count(bytes as u64)),
-                pair("websocket.connection_id", self.route.connection_id.to_string()),
-                pair("enduser.pseudo.id", self.route.tracer.user(self.route.user)),
-            ]);
-        }
+        let ended = SystemTime::now();
+        self.inner.later(Forwarded {
+            drawn,
+            links: self.links,
+            began: ended.checked_sub(now.saturating_duration_since(oldest)).unwrap_or(ended),
+            ended,
+            messages,
+            bytes,
+            connection_id: self.route.connection_id,
+            user: self.route.user.clone(),
+        });
     }
-}
-
-/// A span that began so long ago.
-fn builder(waited: Duration) -> SpanBuilder {
-    let now = SystemTime::now();
-    SpanBuilder::from_name(NAME).with_kind(KIND).with_start_time(now.checked_sub(waited).unwrap_or(now))
 }

@@ -6,6 +6,7 @@
 
 mod export;
 mod flush;
+mod forwarded;
 mod sample;
 mod span;
 mod w3c;
@@ -21,6 +22,8 @@ use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider, TracerProv
 
 use crate::config::TraceSampling;
 use crate::protocol::{SERVICE, Traceparent, UserId};
+
+use forwarded::Waiting;
 
 pub use export::{ExportError, start};
 pub use flush::{Flush, Route};
@@ -62,6 +65,7 @@ struct Inner {
     provider: SdkTracerProvider,
     sampler: Sampler,
     shows_users: bool,
+    waiting: Waiting,
 }
 
 impl Inner {
@@ -69,7 +73,11 @@ impl Inner {
         let sampler = sample::sampler(sampling);
         let provider =
             provider.with_sampler(sampler.clone()).with_id_generator(sample::Ids::default()).build();
-        Self { tracer: provider.tracer(SERVICE), provider, sampler, shows_users }
+        Self { tracer: provider.tracer(SERVICE), provider, sampler, shows_users, waiting: Waiting::default() }
+    }
+
+    fn user(&self, user: &UserId) -> String {
+        if self.shows_users { user.as_str().to_owned() } else { pseudonym(user) }
     }
 }
 
@@ -105,17 +113,14 @@ impl Tracer {
     /// Who it is about: a pseudonym that is the same on every pod, unless user ids are to be shown.
     #[must_use]
     pub fn user(&self, user: &UserId) -> String {
-        match &self.0 {
-            Some(inner) if inner.shows_users => user.as_str().to_owned(),
-            _ => pseudonym(user),
-        }
+        self.0.as_ref().map_or_else(|| pseudonym(user), |inner| inner.user(user))
     }
 
     /// Sends what waits, and makes no more spans. Blocks for so long at most.
     pub fn stop(&self, bound: Duration) {
-        if let Some(inner) = &self.0
-            && let Err(error) = inner.provider.shutdown_with_timeout(bound)
-        {
+        let Some(inner) = &self.0 else { return };
+        inner.make();
+        if let Err(error) = inner.provider.shutdown_with_timeout(bound) {
             tracing::warn!(%error, "the last spans may not have reached the collector");
         }
     }

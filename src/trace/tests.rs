@@ -1,5 +1,8 @@
-use opentelemetry_sdk::trace::{InMemorySpanExporter, SpanData};
-use tokio::time::Instant;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{InMemorySpanExporter, SpanData, SpanProcessor};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::*;
 use crate::protocol::{ConnectionId, CorrelationId, ErrorCode, ServiceError};
@@ -13,6 +16,12 @@ fn tracer(ratio: f64) -> (Tracer, InMemorySpanExporter) {
     let provider = SdkTracerProvider::builder().with_simple_exporter(exporter.clone());
     let inner = Inner::new(provider, TraceSampling { parent_based: true, ratio }, false);
     (Tracer(Some(Arc::new(inner))), exporter)
+}
+
+/// Writes it, and makes its span.
+fn write(tracer: &Tracer, flush: Flush<'_>, messages: u64) {
+    flush.written(messages, 99, Instant::now());
+    tracer.0.as_ref().expect("on").make();
 }
 
 fn spans(exporter: &InMemorySpanExporter) -> Vec<SpanData> {
@@ -72,7 +81,7 @@ fn a_flush_belongs_to_the_first_trace_and_is_linked_to_all() {
         for publisher in publishers {
             flush.carries(publisher.map(traceparent).as_ref(), now - Duration::from_millis(5));
         }
-        flush.written(publishers.len() as u64, 99, now);
+        write(&tracer, flush, publishers.len() as u64);
     };
     const OTHER: &str = "00-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-bbbbbbbbbbbbbbbb-01";
     carry(&[None, Some(UNSAMPLED)]);
@@ -95,7 +104,7 @@ fn messages_without_a_trace_are_the_sampler_s() {
     let route = Route { tracer: &tracer, connection_id: ConnectionId::random(), user: &user };
     let mut flush = route.flush().expect("tracing is on");
     flush.carries(None, Instant::now());
-    flush.written(1, 5, Instant::now());
+    write(&tracer, flush, 1);
     let spans = spans(&exporter);
     assert_eq!((spans.len(), spans[0].links.len()), (1, 0));
     let text = format!("{spans:?}");
@@ -111,7 +120,7 @@ fn of_flushes_without_a_trace_the_ratio_is_recorded_and_no_other_trace_takes_the
     for _ in 0..10_000 {
         let mut flush = route.flush().expect("tracing is on");
         flush.carries(None, Instant::now());
-        flush.written(1, 5, Instant::now());
+        write(&tracer, flush, 1);
         drop(tracer.span("another", Side::Server, None));
     }
     let spans = spans(&exporter);
@@ -131,6 +140,66 @@ fn of_flushes_without_a_trace_the_ratio_is_recorded_and_no_other_trace_takes_the
     ids.sort_unstable();
     ids.dedup();
     assert_eq!(ids.len(), spans.len(), "each is in a trace of its own");
+}
+
+/// Counts the spans that end before it is stopped.
+#[derive(Debug, Clone, Default)]
+struct Ended(Arc<AtomicUsize>);
+
+impl SpanProcessor for Ended {
+    fn on_start(&self, _: &mut opentelemetry_sdk::trace::Span, _: &Context) {}
+
+    fn on_end(&self, _: SpanData) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+        Ok(())
+    }
+}
+
+#[test]
+fn more_writes_than_may_wait_lose_no_span_and_the_last_ones_are_made_at_the_end() {
+    let ended = Ended::default();
+    let provider = SdkTracerProvider::builder().with_span_processor(ended.clone());
+    let inner = Inner::new(provider, TraceSampling::default(), false);
+    let (tracer, user) = (Tracer(Some(Arc::new(inner))), user());
+    let route = Route { tracer: &tracer, connection_id: ConnectionId::random(), user: &user };
+    for _ in 0..forwarded::MOST + 3 {
+        let mut flush = route.flush().expect("tracing is on");
+        flush.carries(None, Instant::now());
+        flush.written(1, 5, Instant::now());
+    }
+    assert_eq!(ended.0.load(Ordering::Relaxed), 3, "what waits is not made by who writes");
+    tracer.stop(Duration::from_secs(1));
+    assert_eq!(ended.0.load(Ordering::Relaxed), forwarded::MOST + 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn spans_of_writes_are_made_after_a_second_or_as_soon_as_there_are_many() {
+    let (tracer, exporter) = tracer(1.0);
+    tokio::spawn(Inner::keep_making(Arc::downgrade(tracer.0.as_ref().expect("on"))));
+    let user = user();
+    let route = Route { tracer: &tracer, connection_id: ConnectionId::random(), user: &user };
+    let mut made = 0;
+    for (writes, within) in [(1, 1_000), (forwarded::MANY, 100), (2, 1_000)] {
+        for _ in 0..writes {
+            let mut flush = route.flush().expect("tracing is on");
+            flush.carries(None, Instant::now());
+            flush.written(1, 5, Instant::now());
+        }
+        made += writes;
+        let all = async {
+            while spans(&exporter).len() < made {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(Duration::from_millis(within + 10), all).await.expect("made in time");
+    }
 }
 
 #[test]
