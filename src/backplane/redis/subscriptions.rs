@@ -111,7 +111,7 @@ impl Role for Subscriber {
                 let was_up = self.health.status() != Status::Connecting;
                 self.status.send_replace(Status::Up);
                 self.health.tell(self.node, Standing::Up);
-                self.sink.restored(&|user| self.users.is_of(self.node, user), was_up);
+                self.users.with_those_of(self.node, |whose| self.sink.restored(whose, was_up));
             }
             if batch.is_empty() {
                 self.table.changed().await;
@@ -127,7 +127,7 @@ impl Role for Subscriber {
     fn lost(&self) {
         self.table.link_down();
         self.leaving.lock().clear();
-        self.sink.cut(&|user| self.users.is_of(self.node, user));
+        self.users.with_those_of(self.node, |whose| self.sink.cut(whose));
         if *self.status.borrow() == Status::Up {
             self.status.send_replace(Status::Down);
         }

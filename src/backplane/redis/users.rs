@@ -10,12 +10,13 @@ use tokio::sync::watch;
 use super::interest::Standing;
 use super::slots::{NodeId, Owners, Routing, Serving, Slot};
 use super::table::{Known, Table};
-use crate::backplane::{BackplaneError, Release, Subscription, Subscriptions};
+use crate::backplane::{BackplaneError, Release, Subscription, Subscriptions, Whose};
 use crate::protocol::UserId;
 
 /// Users, tables and who serves whom.
 ///
-/// Locks are taken in this order: the routing, the list of tables, one table.
+/// Locks are taken in this order: the routing, what a sink locks while it is told something; the routing, the list of
+/// tables, one table. What a sink is given to ask under its own locks must therefore take none of these.
 #[derive(Debug)]
 pub(super) struct Users {
     routing: Routing,
@@ -53,6 +54,18 @@ impl Users {
     /// Whether this server serves the user.
     pub(super) fn is_of(&self, node: NodeId, user: &str) -> bool {
         self.serving(user).is_some_and(|serving| serving.node == node)
+    }
+
+    /// Says something of the users that this server serves; they stay the same meanwhile, and asking who they are takes no
+    /// lock.
+    pub(super) fn with_those_of(&self, node: NodeId, say: impl FnOnce(&Whose<'_>)) {
+        match &self.routing {
+            Routing::One => say(&|_| node == NodeId::ONE),
+            Routing::Slots { prefix, owners } => {
+                let owners = owners.read();
+                say(&|user| owners[Slot::of(&[prefix, user]).number()] == Some(node));
+            }
+        }
     }
 
     /// Takes interest in a user; dropping what is returned gives it back.

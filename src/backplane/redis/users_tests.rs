@@ -1,4 +1,6 @@
 use std::collections::HashSet;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -228,4 +230,48 @@ async fn who_waits_goes_with_the_slot() {
     }
     let link = waiting.await.expect("no panic").expect("subscribed");
     assert_eq!(users.link_of(&ann), Some(link));
+}
+
+/// What a sink does: it asks whose the change is while it holds a lock that a delivery, and another change, take as well.
+#[test]
+fn who_is_cut_off_is_told_while_the_slots_are_moved() {
+    let users = Arc::new(Users::new(Routing::of_cluster("ws:")));
+    let slot = Slot::of(&["ws:1"]).number();
+    let owned_by = |node| {
+        let mut owners = no_owners();
+        owners[slot] = Some(NodeId(node));
+        owners
+    };
+    users.reroute(owned_by(1), |_| {});
+    let (sink, (done, ended)) = (Arc::new(Mutex::new(())), mpsc::channel());
+    let (moving, cutting) = ((Arc::clone(&users), Arc::clone(&sink)), done.clone());
+    let (ready, begin) = mpsc::channel();
+    let new = owned_by(2);
+    std::thread::spawn(move || {
+        let (users, sink) = moving;
+        begin.recv().expect("the other thread");
+        users.reroute(new, |moved| {
+            let _delivering = sink.lock();
+            assert!(moved("1"));
+        });
+        done.send(()).expect("the test");
+    });
+    let told = Arc::clone(&users);
+    std::thread::spawn(move || {
+        told.with_those_of(NodeId(1), |whose| {
+            let _delivering = sink.lock();
+            ready.send(()).expect("the other thread");
+            let Routing::Slots { owners, .. } = &told.routing else { unreachable!() };
+            // Until the other one waits, or has what it wants.
+            while owners.try_read().is_some() {
+                std::thread::yield_now();
+            }
+            assert!(whose("1") && !whose("2"));
+        });
+        cutting.send(()).expect("the test");
+    });
+    for _ in 0..2 {
+        ended.recv_timeout(Duration::from_secs(60)).expect("neither waits for the other");
+    }
+    assert!(users.is_of(NodeId(2), "1"));
 }
