@@ -91,16 +91,11 @@ impl Inner {
 impl Forwarded {
     fn span(self, inner: &Inner) {
         let builder = SpanBuilder::from_name(NAME).with_kind(KIND).with_start_time(self.began);
-        let mut span = match (self.drawn, self.links.first()) {
-            (None, Some(first)) => {
-                let parent = Context::new().with_remote_span_context(first.span_context.clone());
-                inner.tracer.build_with_context(builder.with_links(self.links), &parent)
-            }
-            (Some(drawn), _) => {
-                sample::first(drawn, || inner.tracer.build_with_context(builder, &Context::new()))
-            }
-            (None, None) => return,
-        };
+        let parent = self.links.first().map_or_else(Context::new, |first| {
+            Context::new().with_remote_span_context(first.span_context.clone())
+        });
+        let builder = builder.with_links(self.links);
+        let mut span = sample::first(self.drawn, || inner.tracer.build_with_context(builder, &parent));
         // The publisher's trace may be one that the sampler does not want.
         if span.is_recording() {
             let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);

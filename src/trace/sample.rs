@@ -44,9 +44,9 @@ pub(super) fn draw(sampler: &Sampler, name: &str, kind: &SpanKind) -> Option<Tra
     (decision != SamplingDecision::Drop).then_some(id)
 }
 
-/// Makes the first span of a trace that was drawn.
-pub(super) fn first<S>(drawn: TraceId, make: impl FnOnce() -> S) -> S {
-    DRAWN.set(Some(drawn));
+/// Makes a span; the first of a trace, if one was drawn for it.
+pub(super) fn first<S>(drawn: Option<TraceId>, make: impl FnOnce() -> S) -> S {
+    DRAWN.set(drawn);
     let span = make();
     // A tracer that has stopped asks for no id.
     DRAWN.set(None);
@@ -60,9 +60,9 @@ mod tests {
     #[test]
     fn a_drawn_id_is_for_the_span_that_it_was_drawn_for() {
         let (drawn, ids) = (TraceId::from(7), Ids::default());
-        let made = first(drawn, || (ids.new_trace_id(), ids.new_trace_id()));
+        let made = first(Some(drawn), || (ids.new_trace_id(), ids.new_trace_id()));
         assert!(made.0 == drawn && made.1 != drawn, "{made:?}");
-        first(drawn, || "a tracer that has stopped asks for none");
+        first(Some(drawn), || "a tracer that has stopped asks for none");
         assert_ne!(ids.new_trace_id(), drawn);
     }
 }

@@ -18,6 +18,13 @@ fn tracer(ratio: f64) -> (Tracer, InMemorySpanExporter) {
     (Tracer(Some(Arc::new(inner))), exporter)
 }
 
+/// Carries one message that names no trace.
+fn untraced(route: Route<'_>) -> Flush<'_> {
+    let mut flush = route.flush().expect("tracing is on");
+    flush.carries(None, Instant::now());
+    flush
+}
+
 /// Writes it, and makes its span.
 fn write(tracer: &Tracer, flush: Flush<'_>, messages: u64) {
     flush.written(messages, 99, Instant::now());
@@ -102,9 +109,7 @@ fn messages_without_a_trace_are_the_sampler_s() {
     let (tracer, exporter) = tracer(1.0);
     let user = user();
     let route = Route { tracer: &tracer, connection_id: ConnectionId::random(), user: &user };
-    let mut flush = route.flush().expect("tracing is on");
-    flush.carries(None, Instant::now());
-    write(&tracer, flush, 1);
+    write(&tracer, untraced(route), 1);
     let spans = spans(&exporter);
     assert_eq!((spans.len(), spans[0].links.len()), (1, 0));
     let text = format!("{spans:?}");
@@ -118,9 +123,7 @@ fn of_flushes_without_a_trace_the_ratio_is_recorded_and_no_other_trace_takes_the
     let user = user();
     let route = Route { tracer: &tracer, connection_id: ConnectionId::random(), user: &user };
     for _ in 0..10_000 {
-        let mut flush = route.flush().expect("tracing is on");
-        flush.carries(None, Instant::now());
-        write(&tracer, flush, 1);
+        write(&tracer, untraced(route), 1);
         drop(tracer.span("another", Side::Server, None));
     }
     let spans = spans(&exporter);
@@ -170,9 +173,7 @@ fn more_writes_than_may_wait_lose_no_span_and_the_last_ones_are_made_at_the_end(
     let (tracer, user) = (Tracer(Some(Arc::new(inner))), user());
     let route = Route { tracer: &tracer, connection_id: ConnectionId::random(), user: &user };
     for _ in 0..forwarded::MOST + 3 {
-        let mut flush = route.flush().expect("tracing is on");
-        flush.carries(None, Instant::now());
-        flush.written(1, 5, Instant::now());
+        untraced(route).written(1, 99, Instant::now());
     }
     assert_eq!(ended.0.load(Ordering::Relaxed), 3, "what waits is not made by who writes");
     tracer.stop(Duration::from_secs(1));
@@ -188,9 +189,7 @@ async fn spans_of_writes_are_made_after_a_second_or_as_soon_as_there_are_many() 
     let mut made = 0;
     for (writes, within) in [(1, 1_000), (forwarded::MANY, 100), (2, 1_000)] {
         for _ in 0..writes {
-            let mut flush = route.flush().expect("tracing is on");
-            flush.carries(None, Instant::now());
-            flush.written(1, 5, Instant::now());
+            untraced(route).written(1, 99, Instant::now());
         }
         made += writes;
         let all = async {
